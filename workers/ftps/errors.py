@@ -1,0 +1,102 @@
+"""What can go wrong on the line, and what each class lets a caller do.
+
+    FtpsError
+    ├── Transient            try again on a new connection; this one is dead or given up
+    │   ├── ConnectFailed      no connection came to be: name, TCP, TLS, banner
+    │   ├── Capacity           421 or 530 "too many …": wait long, not a wrong password
+    │   ├── LineLost           EOF, RST, 421: the server, or something between, ended it
+    │   ├── NoAnswer           a deadline passed without an answer: a black hole
+    │   ├── ProtocolError      bytes that no waiting command explains
+    │   └── TransferBroken     the data channel ended without proof that the file is whole
+    ├── Refused              the server said no to this command; the line is READY
+    │   └── Missing            … because there is no such file or folder
+    ├── LoginRefused         never retried
+    ├── CertificateRefused   never retried
+    ├── TlsRefused           AUTH, PBSZ or PROT refused: never retried, never clear text instead
+    └── BadName              a name no command can carry (CR, LF, NUL); nothing was sent
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Loss(StrEnum):
+    """Why a line was lost; the reasons by which rebuilds are counted."""
+
+    IDLE = "idle_loss"  # found dead by the question before use
+    CLOSED = "server_closed"  # 421, EOF or RST while in use, or a 421 that had been waiting
+    BLACK_HOLE = "black_hole"  # silence past a deadline
+    PROTOCOL = "protocol"  # an answer that fits no question
+
+
+class FtpsError(Exception):
+    """Anything that goes wrong on the line. The message never holds a password."""
+
+
+class Transient(FtpsError):
+    """A new connection may do better."""
+
+    loss: Loss = Loss.CLOSED
+
+
+class ConnectFailed(Transient):
+    """No connection came to be."""
+
+
+class Capacity(ConnectFailed):
+    """The server has too many connections; not a wrong password."""
+
+
+class LineLost(Transient):
+    """The line ended: EOF, reset, or 421."""
+
+
+class NoAnswer(Transient):
+    """No answer inside the deadline."""
+
+    loss = Loss.BLACK_HOLE
+
+
+class ProtocolError(Transient):
+    """The peer said something that no command waits for."""
+
+    loss = Loss.PROTOCOL
+
+
+class TransferBroken(Transient):
+    """Data ended without the proof that all of it came (design R8)."""
+
+
+class Refused(FtpsError):
+    """A final 4xx or 5xx reply to one command; the line is READY again.
+
+    verb: the command without its argument. code: the reply code. text: the reply's text.
+    """
+
+    def __init__(self, verb: str, code: int, text: str) -> None:
+        super().__init__(verb, code, text)
+        self.verb, self.code, self.text = verb, code, text
+
+    def __str__(self) -> str:
+        return f"{self.verb}: {self.code} {self.text}"
+
+
+class Missing(Refused):
+    """There is no such file or folder, as far as the reply can say."""
+
+
+class LoginRefused(FtpsError):
+    """USER or PASS was refused."""
+
+
+class CertificateRefused(FtpsError):
+    """The certificate is not trusted, not the host's, or not the pinned one."""
+
+
+class TlsRefused(FtpsError):
+    """The server will not protect the line."""
+
+
+class BadName(FtpsError):
+    """The name holds CR, LF or NUL."""
