@@ -1,0 +1,297 @@
+"""Session: what a process holds for one endpoint. It owns the counters and the policy.
+
+A session holds at most one `Connection`. It asks before it uses one, throws a dead one away whole,
+builds another with new objects, and counts each build by its reason. `run` is the only door.
+Fork: a connection belongs to the process that opened it (compare redis-py's `_checkpid`); in any other
+it is dropped without touching its TLS layer, because both processes would write into one TLS stream.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity.wait import wait_random_exponential
+
+from workers import errors
+from workers.ftps import errors as ftps
+from workers.ftps.connection import Connection, Peer
+from workers.ftps.features import Features
+from workers.ftps.states import State
+from workers.ftps.tls import Trust
+from workers.ledger import Ledger
+from workers.settings import Endpoint
+
+T = TypeVar("T")
+log = logging.getLogger("towline.session")
+
+
+class Reason(StrEnum):
+    """Why a line was built. All but the first are rebuilds."""
+
+    FIRST_USE = "first_use"
+    IDLE_LOSS = ftps.Loss.IDLE.value
+    SERVER_CLOSED = ftps.Loss.CLOSED.value
+    BLACK_HOLE = ftps.Loss.BLACK_HOLE.value
+    PROTOCOL = ftps.Loss.PROTOCOL.value
+    ROTATION = "rotation"
+    FORK = "fork"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one task did to the line, summed over all its operations."""
+
+    connects: int = 0  # connects tried, the first included
+    reconnects: int = 0  # lines rebuilt with success
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the task began, to the millisecond."""
+        return round(time.monotonic() - self.started, 3)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened to this session's line since the process began."""
+
+    builds: Counter[Reason] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)  # failed connects, by class of error
+
+    @property
+    def reconnects(self) -> int:
+        """Lines rebuilt with success, whatever the reason."""
+        return sum(count for reason, count in self.builds.items() if reason is not Reason.FIRST_USE)
+
+
+class _NotYet(ftps.Transient):
+    """Another process is trying these credentials for the first time; nothing was sent by this one."""
+
+
+class Session:
+    """At most one connection to an endpoint, rebuilt fully whenever it is not known to be alive."""
+
+    def __init__(self, endpoint: Endpoint, ledger: Ledger, *, wire: Callable[[str], None] | None = None) -> None:
+        self.endpoint = endpoint
+        self.counters = Counters()
+        self._ledger = ledger
+        self._wire = wire
+        self._line: Connection | None = None
+        self._line_pid = os.getpid()
+        self._next_build = Reason.FIRST_USE
+        self._building = False
+        self._progressed = False
+        # One operation at a time; the janitor's keep-alive only ever tries this lock.
+        self._lock = threading.Lock()
+
+    def run(self, operation: Callable[[Connection], T], *, name: str, tally: Tally) -> T:
+        """Run `operation` on a READY connection; replay it on a new one when the line dies under it.
+
+        An operation that can continue says `progress()` when a byte is durable or a file finished: that
+        starts the count of attempts and the time allowed anew.
+
+        Raises ReconnectFailed when no line could be built, OperationFailed when lines were built and the
+        operation died on each, LoginRefused, CertificateRefused and EndpointClosed at once, and whatever
+        else the operation itself raises (`ftps.Refused`, say, which leaves the line READY).
+        """
+        budget = self.endpoint.reconnect
+        policy = Retrying(
+            # Only our own transient errors: tenacity's default would retry through SoftTimeLimitExceeded.
+            retry=retry_if_exception_type(ftps.Transient),
+            stop=stop_after_attempt(budget.attempts) | stop_after_delay(budget.within),
+            wait=wait_random_exponential(multiplier=budget.first_wait, max=budget.max_wait),
+            after=self._start_anew_after_progress,
+            reraise=True,
+        )
+        tried = 0
+
+        def attempt() -> T:
+            nonlocal tried
+            tried += 1
+            self._progressed = False
+            return self._on_a_ready_line(operation, tally)
+
+        with self._lock:
+            try:
+                return policy(attempt)
+            except ftps.Transient as lost:
+                raise self._exhausted(lost, name, tried, tally) from lost
+
+    def progress(self) -> None:
+        """A byte is durable or a file finished: what comes next deserves all attempts again."""
+        self._progressed = True
+
+    def keep_alive(self, every: float) -> None:
+        """Ask an idle line whether it lives; skip it while an operation runs. Never raises for a dead line."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            line = self._own_line()
+            if line is not None and time.monotonic() - line.used_at >= every:
+                self._ask(line)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Give the line up. The session may be used again; it then builds a new one, for rotation."""
+        with self._lock:
+            if self._own_line() is not None:
+                self._drop(Reason.ROTATION)
+
+    # -- one attempt
+
+    def _on_a_ready_line(self, operation: Callable[[Connection], T], tally: Tally) -> T:
+        line = self._usable_line() or self._build(tally)
+        try:
+            return operation(line)
+        except ftps.Transient as lost:
+            self._drop(Reason(lost.loss.value))
+            raise
+        except BaseException:
+            # A command left through anything but its final reply has killed the connection (R2); a refusal has not.
+            if line.state is State.DEAD:
+                self._drop(Reason.PROTOCOL)
+            raise
+
+    def _own_line(self) -> Connection | None:
+        """This process's connection; one that came through a fork is dropped."""
+        if self._line is not None and self._line_pid != os.getpid():
+            self._drop(Reason.FORK)
+        return self._line
+
+    def _usable_line(self) -> Connection | None:
+        """The line held, if it is known to be alive; else None, with the reason for the next build noted."""
+        line = self._own_line()
+        if line is None:
+            return None
+        now = time.monotonic()
+        if line.state is State.DEAD:
+            self._drop(Reason.PROTOCOL)
+        elif now - line.opened_at >= self.endpoint.max_age:
+            self._drop(Reason.ROTATION)
+        elif now - line.used_at >= self.endpoint.probe_after:
+            self._ask(line)
+        return self._line
+
+    def _ask(self, line: Connection) -> None:
+        """Readiness cannot be seen, only asked: NOOP, under its own short deadline."""
+        try:
+            line.noop(self.endpoint.probe_timeout)
+        except ftps.Transient as lost:
+            self._drop(Reason(lost.loss.value))
+        except ftps.Refused as refusal:
+            log.info("NOOP refused, line given up: %s", refusal, extra={"action": "line.refused_noop"})
+            self._drop(Reason.PROTOCOL)
+
+    def _drop(self, why: Reason) -> None:
+        line, self._line = self._line, None
+        self._next_build = why
+        if line is not None:
+            line.close()
+            log.info("%s: line given up: %s", self.endpoint.name, why, extra={"action": "line.lost", "reason": why.value})
+
+    # -- building
+
+    def _build(self, tally: Tally) -> Connection:
+        """A new connection, with new objects throughout. Counts it, here and in the ledger."""
+        name, book = self.endpoint.name, self._ledger.endpoints
+        secret = self.endpoint.secret()
+        digest = book.digest(self.endpoint.user, secret)
+        shut = book.is_closed(name, digest)
+        if shut is not None:
+            since = shut.closed_at if shut.closed_at is not None else shut.paused_at
+            raise errors.EndpointClosed(name, since, shut.closed_reason or "paused")
+        # An unproven password is tried by one process at a time, else a fleet of them locks the account.
+        if not book.may_login(name, digest, until_s=self.endpoint.connect_timeout + 1):
+            self._building = True
+            raise _NotYet("another process is trying these credentials")
+        tally.connects += 1
+        self._building = True
+        known = book.get(name)
+        try:
+            line = Connection.open(
+                peer_of(self.endpoint, secret),
+                known=Features.from_json(known.features_json) if known and known.features_json else None,
+                wire=self._wire,
+            )
+        except ftps.LoginRefused as refusal:
+            self.counters.failures[type(refusal).__name__] += 1
+            book.close(name, str(refusal), digest)
+            raise errors.LoginRefused(name, str(refusal)) from refusal
+        except (ftps.CertificateRefused, ftps.TlsRefused) as refusal:
+            self.counters.failures[type(refusal).__name__] += 1
+            book.failed(name, f"{type(refusal).__name__}: {refusal}")
+            raise errors.CertificateRefused(name, str(refusal)) from refusal
+        except ftps.Transient as failure:
+            self.counters.failures[type(failure).__name__] += 1
+            book.failed(name, f"{type(failure).__name__}: {failure}")
+            raise
+        self._building = False
+        self._line, self._line_pid = line, os.getpid()
+        book.connected(name, digest)
+        book.learn(name, line.features.to_json(), line.tls.not_after if line.tls else None)
+        reason, self._next_build = self._next_build, Reason.FIRST_USE
+        self.counters.builds[reason] += 1
+        if reason is not Reason.FIRST_USE:
+            tally.reconnects += 1
+        log.info("%s: line built: %s", name, reason, extra={"action": "line.built", "reason": reason.value})
+        return line
+
+    # -- giving up
+
+    def _start_anew_after_progress(self, state: RetryCallState) -> None:
+        """The budget counts attempts and seconds without progress, and its clock starts at the first failure:
+
+        a transfer of ten hours that lost its line must not have used its sixty seconds up long ago.
+        """
+        if self._progressed:
+            state.attempt_number = 1
+        if state.attempt_number == 1:
+            state.start_time = time.monotonic()
+
+    def _exhausted(self, lost: ftps.Transient, name: str, tried: int, tally: Tally) -> errors.TowlineError:
+        last = f"{type(lost).__name__}: {lost}"
+        if self._building:
+            self._building = False
+            state = self._ledger.endpoints.get(self.endpoint.name)
+            failures = state.consecutive_failures if state else 0
+            return errors.ReconnectFailed(
+                self.endpoint.name, tally.connects, failures, tally.reconnects, tally.elapsed_s, last
+            )
+        return errors.OperationFailed(self.endpoint.name, name, tried, tally.reconnects, tally.elapsed_s, last)
+
+
+def peer_of(endpoint: Endpoint, secret: str) -> Peer:
+    """What the protocol must know of an endpoint."""
+    return Peer(
+        host=endpoint.host,
+        port=endpoint.port,
+        user=endpoint.user,
+        password=secret,
+        tls=endpoint.tls,
+        trust=Trust(
+            verify=endpoint.verify,
+            ca_file=str(endpoint.ca_file) if endpoint.ca_file else None,
+            fingerprints=tuple(endpoint.fingerprint),
+            client_cert=str(endpoint.client_cert) if endpoint.client_cert else None,
+            client_key=str(endpoint.client_key) if endpoint.client_key else None,
+            tls_min=endpoint.tls_min,
+            tls_max=endpoint.tls_max,
+        ),
+        encoding=endpoint.encoding,
+        zone=endpoint.timezone,
+        connect_timeout=endpoint.connect_timeout,
+        reply_timeout=endpoint.reply_timeout,
+        probe_timeout=endpoint.probe_timeout,
+        idle_timeout=endpoint.idle_timeout,
+        trust_pasv_address=tuple(str(network) for network in endpoint.trust_pasv_address),
+    )
