@@ -1,0 +1,59 @@
+"""towline.fetch: bring one batch of a route's files in and publish them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.hints import once
+from workers import rounds
+from workers.app import app
+from workers.errors import ConfigurationError, FilesFailed
+from workers.names import printable
+from workers.process import here
+from workers.session import Tally
+from workers.stopping import STOP
+
+MOST_PATHS = 1_000
+SHOWN = 20  # files named in a result; all of them where `paths` was given
+
+
+@app.task(name="towline.fetch")
+def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
+    """Fetch a batch, or just `paths`. Returns counts and files (contract §4).
+
+    Fails with FilesFailed when some files failed and the others were published; with ReconnectFailed,
+    LoginRefused, … when the batch could not be begun or gone on with.
+    """
+    if paths is not None and len(paths) > MOST_PATHS:
+        raise ConfigurationError("towline.fetch", f"{len(paths)} paths", f"at most {MOST_PATHS} in one task")
+    process, tally = here(app.towline), Tally()
+    the_route = process.settings.route(route)
+    done = rounds.fetch(process, the_route, tally, paths=paths)
+    if isinstance(done, rounds.Skipped):
+        return {"route": route, "skipped": done.why}
+    if done.more and not STOP.begun:
+        once(the_route)
+    outcome = done.outcome
+    if outcome.failed:
+        raise FilesFailed(route, outcome.failed, outcome.published, tally.reconnects, outcome.first_error)
+    shown = outcome.files if paths is not None else outcome.files[:SHOWN]
+    return {
+        "route": route,
+        "published": outcome.published,
+        "bytes": outcome.bytes,
+        "already": outcome.already,
+        "vanished": outcome.vanished,
+        "changed": outcome.changed,
+        "kept": outcome.kept,
+        "reconnects": tally.reconnects,
+        "seconds": tally.elapsed_s,
+        "files": [
+            {
+                "path": printable(file.path),
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+                "local": printable(file.local),
+            }
+            for file in shown
+        ],
+    }

@@ -1,0 +1,49 @@
+"""towline.poll: list a route's folder and write down what is new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.hints import hint
+from workers import rounds
+from workers.app import POLLS, app
+from workers.process import here
+from workers.session import Tally
+
+
+@app.task(
+    name="towline.poll",
+    soft_time_limit=app.towline.poll_soft_limit,
+    time_limit=app.towline.poll_hard_limit,
+)
+def poll(route: str) -> dict[str, Any]:
+    """Poll one route. Returns counts (contract §4); fails with UnknownName, ListingFailed, ReconnectFailed, …"""
+    process, tally = here(app.towline), Tally()
+    the_route = process.settings.route(route)
+    # First for what the ledger already holds: a poll that fails must not keep ready files waiting.
+    hinted = hint(process, the_route)
+    found = rounds.poll(process, the_route, tally)
+    if isinstance(found, rounds.Skipped):
+        return {"route": route, "skipped": found.why}
+    if found.next_look_in is not None and process.ledger.routes.ask_look(route, found.next_look_in):
+        app.send_task(
+            "towline.poll",
+            kwargs={"route": route},
+            queue=POLLS,
+            countdown=found.next_look_in,
+            expires=found.next_look_in + process.settings.poll_hard_limit,
+            ignore_result=True,
+        )
+    if not hinted:
+        hinted = hint(process, the_route)
+    return {
+        "route": route,
+        "listed": found.listed,
+        "complete": found.complete,
+        "reason": found.reason,
+        "ready": found.ready,
+        "waiting": found.waiting,
+        "hinted": hinted,
+        "reconnects": tally.reconnects,
+        "seconds": tally.elapsed_s,
+    }

@@ -1,0 +1,106 @@
+"""The janitor: one thread a process, which keeps alive what the process holds while it works.
+
+It renews the leases of claims, and asks idle lines that have `keepalive` set. It must never be the
+reason why a process lives on: it is a daemon thread and holds nothing that an exit would have to give back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from sqlalchemy.exc import OperationalError
+
+from workers.ledger import Ledger
+from workers.session import Session
+
+log = logging.getLogger("towline.janitor")
+
+
+class Janitor:
+    """Renews this process's leases every third of a lease, and knows which of them are lost."""
+
+    def __init__(self, ledger: Ledger, lease: float, sessions: Callable[[], Iterable[Session]]) -> None:
+        self._ledger = ledger
+        self._lease = lease
+        self._sessions = sessions
+        self._wake = threading.Event()
+        self._closed = False
+        self._held: frozenset[int] = frozenset()
+        self._renewed_at = time.monotonic()
+        self._due_at = 0.0
+        self._guard = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="towline-janitor", daemon=True)
+        self._thread.start()
+
+    def hold(self, path_ids: Iterable[int]) -> None:
+        """These paths were claimed just now; their leases are fresh."""
+        with self._guard:
+            self._held = frozenset(path_ids)
+            self._renewed_at = time.monotonic()
+            self._due_at = self._renewed_at + self._lease / 3
+        self.wake()
+
+    def release(self) -> None:
+        """Nothing is held any more."""
+        with self._guard:
+            self._held = frozenset()
+
+    def holds(self, path_id: int) -> bool:
+        """Whether the claim is still ours, as far as this process can know.
+
+        A holder that could not renew stops before its lease ends, not after: another may begin then.
+        """
+        with self._guard:
+            fresh = time.monotonic() - self._renewed_at < self._lease * 0.8
+            return fresh and path_id in self._held
+
+    def wake(self) -> None:
+        """Look again at what is due: something was added."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the thread; waits for a renewal under way."""
+        self._closed = True
+        self.wake()
+        self._thread.join(timeout=5)
+
+    def _work(self) -> None:
+        while not self._closed:
+            self._wake.wait(self._pause())
+            self._wake.clear()
+            if self._closed:
+                return
+            if self._held and time.monotonic() >= self._due_at:
+                self._renew()
+            for session in self._sessions():
+                if session.endpoint.keepalive is not None:
+                    session.keep_alive(session.endpoint.keepalive)
+
+    def _pause(self) -> float | None:
+        """Seconds until something is due; None: until somebody wakes us."""
+        waits = [session.endpoint.keepalive / 2 for session in self._sessions() if session.endpoint.keepalive]
+        if self._held:
+            waits.append(max(0.0, self._due_at - time.monotonic()))
+        return min(waits, default=None)
+
+    def _renew(self) -> None:
+        with self._guard:
+            held = self._held
+        asked_at = time.monotonic()
+        try:
+            still_ours = self._ledger.claims.renew(self._lease)
+        except OperationalError as failure:
+            # The ledger is busy or away. `_renewed_at` stays, so that `holds` says no in time.
+            log.warning("leases not renewed: %s", failure, extra={"action": "lease.not_renewed"})
+            self._due_at = time.monotonic() + self._lease / 20
+            return
+        with self._guard:
+            if self._held == held:
+                self._held = held & frozenset(still_ours)
+                self._renewed_at = asked_at
+                self._due_at = asked_at + self._lease / 3
+        if lost := held - frozenset(still_ours):
+            log.warning("leases lost: %d", len(lost), extra={"action": "lease.lost"})

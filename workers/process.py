@@ -1,0 +1,83 @@
+"""What one process holds: the ledger, a session per endpoint, the janitor.
+
+Everything is made at first use and never before a fork. A process that finds itself forked starts
+with nothing: the parent's lines, threads and database engines are not its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from workers.janitor import Janitor
+from workers.ledger import Ledger
+from workers.session import Session
+from workers.settings import Route, Settings
+from workers.stores.local import LocalFolder
+
+
+class Process:
+    """The holder of all that has to be closed. One a process; `here` finds it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._sessions: dict[str, Session] = {}
+        self._ledger: Ledger | None = None
+        self._janitor: Janitor | None = None
+        self._guard = threading.RLock()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, opened (and migrated, if it is due) at first use."""
+        with self._guard:
+            if self._ledger is None:
+                self._ledger = Ledger.open(self.settings.ledger, state_dir=self.settings.state_dir)
+            return self._ledger
+
+    @property
+    def janitor(self) -> Janitor:
+        """The thread that renews what this process holds."""
+        with self._guard:
+            if self._janitor is None:
+                self._janitor = Janitor(self.ledger, self.settings.lease, self.sessions)
+            return self._janitor
+
+    def sessions(self) -> list[Session]:
+        """All sessions made so far."""
+        with self._guard:
+            return list(self._sessions.values())
+
+    def session(self, endpoint: str) -> Session:
+        """The session for an endpoint; its line is built when somebody runs an operation. Raises UnknownName."""
+        with self._guard:
+            if endpoint not in self._sessions:
+                self._sessions[endpoint] = Session(self.settings.endpoint(endpoint), self.ledger)
+                if self._sessions[endpoint].endpoint.keepalive is not None:
+                    self.janitor.wake()
+            return self._sessions[endpoint]
+
+    def store(self, route: Route) -> LocalFolder:
+        """Where a route's files land."""
+        return LocalFolder.of(route)
+
+    def close(self) -> None:
+        """Close the lines, the janitor and the ledger; the opposite order of making."""
+        with self._guard:
+            if self._janitor is not None:
+                self._janitor.close()
+            for session in self._sessions.values():
+                session.close()
+            if self._ledger is not None:
+                self._ledger.close()
+            self._sessions, self._janitor, self._ledger = {}, None, None
+
+
+_here: tuple[int, Process] | None = None
+
+
+def here(settings: Settings) -> Process:
+    """This process's holder. After a fork it is a new one, and the parent's is left alone."""
+    global _here
+    if _here is None or _here[0] != os.getpid() or _here[1].settings is not settings:
+        _here = (os.getpid(), Process(settings))
+    return _here[1]
