@@ -1,0 +1,91 @@
+"""Exit codes, and the sentence a person reads when a command fails.
+
+The contract's order, the first that applies: 130 interrupted, 2 wrong usage or configuration, 4 refused for
+good, 3 endpoint could not be reached, 5 not whole, 1 some files failed, 0 done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from workers.errors import (
+    BrokerNotRunning,
+    CertificateRefused,
+    ConfigurationError,
+    EndpointClosed,
+    FilesFailed,
+    LedgerRefused,
+    ListingFailed,
+    LoginRefused,
+    OperationFailed,
+    PermissionRefused,
+    ReconnectFailed,
+    StoreRefused,
+    TowlineError,
+    UnknownName,
+)
+
+DONE = 0
+SOME_FAILED = 1
+WRONG = 2
+UNREACHABLE = 3
+REFUSED = 4
+NOT_WHOLE = 5
+INTERRUPTED = 130
+
+_ORDER = (INTERRUPTED, WRONG, REFUSED, UNREACHABLE, NOT_WHOLE, SOME_FAILED, DONE)
+
+
+def first_that_applies(codes: Iterable[int]) -> int:
+    """The exit code of a command in which several things ended differently; 0 for none."""
+    return min(codes, key=_ORDER.index, default=DONE)
+
+
+def code_of(failure: TowlineError) -> int:
+    """The exit code a failure ends a command with."""
+    match failure:
+        case ConfigurationError() | UnknownName() | BrokerNotRunning() | LedgerRefused():
+            return WRONG
+        case LoginRefused() | CertificateRefused() | PermissionRefused() | EndpointClosed():
+            return REFUSED
+        case ReconnectFailed() | OperationFailed():
+            return UNREACHABLE
+        case ListingFailed():
+            return NOT_WHOLE
+        case _:
+            return SOME_FAILED
+
+
+def sentence(failure: TowlineError) -> str:
+    """What happened, to what, and what to do, in words."""
+    match failure.args, failure:
+        case (where, what, remedy), ConfigurationError():
+            return f"{where}: {what}\n  {remedy}"
+        case (kind, name, nearest), UnknownName():
+            return f"no {kind} is called {name!r}" + (f"; did you mean {nearest!r}?" if nearest else "")
+        case (state_dir, remedy), BrokerNotRunning():
+            return f"no broker runs in {state_dir}\n  {remedy}"
+        case (ledger, reason), LedgerRefused():
+            return f"the ledger {ledger} can't be used: {reason}"
+        case (endpoint, reply), LoginRefused():
+            return f"{endpoint} refused the login: {reply}\n  correct it, then `towline resume {endpoint}`"
+        case (endpoint, reason), CertificateRefused():
+            return f"{endpoint}'s certificate is not trusted: {reason}"
+        case (endpoint, path, reply), PermissionRefused():
+            return f"{endpoint} does not permit it on {path}: {reply}"
+        case (endpoint, since, reason), EndpointClosed():
+            return f"{endpoint} is closed since {since}: {reason}\n  `towline resume {endpoint}` opens it"
+        case (endpoint, attempts, in_a_row, _, elapsed_s, last), ReconnectFailed():
+            return (
+                f"{endpoint} could not be reached in {attempts} attempts and {elapsed_s:.1f} s "
+                f"({in_a_row} failures in a row): {last}"
+            )
+        case (endpoint, operation, attempts, _, elapsed_s, last), OperationFailed():
+            return f"{operation} failed on {endpoint}, {attempts} times in {elapsed_s:.1f} s: {last}"
+        case (route, failed, published, _, first), FilesFailed():
+            return f"{route}: {failed} files failed, {published} were published; the first: {first}"
+        case (route, reason), ListingFailed():
+            return f"{route} could not be listed: {reason}"
+        case (route, target, reason), StoreRefused():
+            return f"{route}: files can't land in {target}: {reason}"
+    return str(failure)
