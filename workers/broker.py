@@ -8,7 +8,6 @@ kept in `state_dir/broker` with append-only persistence. Its address, password i
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import signal
 import socket
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 
 from workers.child import Child
 from workers.errors import BrokerNotRunning, ConfigurationError
+from workers.private import write_private
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -71,8 +71,8 @@ class EmbeddedBroker:
             url = f"redis://:{password}@127.0.0.1:{port}/0"
             last_lines = self._launch(binary, port, password)
             if self.child is not None and answers(url):
-                _write_private(self._data / "address", url)
-                _write_private(self._announced, url)
+                write_private(self._data / "address", url)
+                write_private(self._announced, url)
                 return url
             self.stop()
             port = _free_port()
@@ -83,7 +83,7 @@ class EmbeddedBroker:
         )
 
     def stop(self) -> None:
-        """Withdraw the address, and end the server: orderly, then by force. Nothing happens when it doesn't run."""
+        """Withdraw the address, and end the server: orderly, then by force. Where none runs, do nothing."""
         self._announced.unlink(missing_ok=True)
         if self.child is None:
             return
@@ -187,16 +187,6 @@ def _binary() -> Path:
             'name a broker: broker = "redis://localhost:6379/0"',
         ) from unsupported
     return path
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at no moment half or readable by others."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    new.replace(path)
 
 
 def _free_port() -> int:
