@@ -72,7 +72,7 @@ class Child:
             pipe.write(stdin)
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when the process has ended; a selector takes a Child as it is."""
+        """A descriptor that becomes readable when the process has ended; selectors take a Child as it is."""
         return self._pidfd
 
     def wait(self, timeout: float) -> bool:

@@ -67,9 +67,10 @@ class ProcessTree:
         self._stop_heard_at: float | None = None
         self._told_twice = False
 
-    def run(self) -> bool:
+    def run(self, *, begun: Callable[[], object] = lambda: None) -> bool:
         """Start everything, keep it running until `stop` or a signal, then stop it.
 
+        `begun` is called once, when every member has been started.
         True after an orderly stop; False when a second signal cut that short. Raises TowlineError where a
         member can't be started at the beginning. No process of the tree is left in any case.
         """
@@ -79,6 +80,8 @@ class ProcessTree:
                     self._start(place)
                     if self._stopping():
                         break
+                else:
+                    begun()
                 while not self._stopping():
                     self._watch(self._due[0][0] if self._due else None)
                     self._start_due()
