@@ -21,14 +21,14 @@ UPKEEP_EVERY_S = 60.0
 def entries(settings: Settings) -> dict[str, dict[str, Any]]:
     """What `app.conf.beat_schedule` is set to: a poll a route, and upkeep.
 
-    Cron fields are read by the clock of `app.conf.timezone`, which has to be `settings.timezone`: a crontab of
-    Celery's has no zone of its own.
+    Cron fields are read by the clock of `app.conf.timezone`, which has to be `settings.timezone`: a crontab
+    of Celery's has no zone of its own.
     """
     polls = {f"poll-{route.name}": _poll(route) for route in settings.routes.values()}
     upkeep = {
         "task": "towline.upkeep",
         "schedule": UPKEEP_EVERY_S,
-        "options": {"queue": POLLS, "expires": UPKEEP_EVERY_S},
+        "options": _options(UPKEEP_EVERY_S),
     }
     return {**polls, "upkeep": upkeep}
 
@@ -46,5 +46,11 @@ def _poll(route: Route) -> dict[str, Any]:
         "task": "towline.poll",
         "schedule": schedule,
         "kwargs": {"route": route.name},
-        "options": {"queue": POLLS, "expires": expires},
+        "options": _options(expires),
     }
+
+
+def _options(expires_s: float) -> dict[str, Any]:
+    # Nobody reads what beat's own tasks return, and every tick of every route would leave a result for a
+    # day. Errors are stored all the same (task_store_errors_even_if_ignored).
+    return {"queue": POLLS, "expires": expires_s, "ignore_result": True}

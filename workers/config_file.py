@@ -1,7 +1,7 @@
 """Finding and reading the configuration file, and saying plainly what is wrong in it.
 
-What the tables mean is `workers.settings`' business; here is only how a file is found, how TOML becomes tables,
-and how a refusal becomes a `ConfigurationError` that names the file, the table, the key and the way out.
+What the tables mean is `workers.settings`' business; here is only how a file is found, how TOML becomes
+tables, and how a refusal becomes a `ConfigurationError` naming the file, the table, the key and the way out.
 
 No message built here holds a value that may be a secret: a misspelt `pasword = "…"` is named by its key
 alone, and the keys of `SECRET` never show their value, whatever is wrong with it.
@@ -129,8 +129,10 @@ def validated(
     try:
         return model.model_validate({**table, **besides}, context=source)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-    # Raised out here: inside the handler it would hold pydantic's error, and with it every value of the table.
+        found = error.errors(include_url=False)
+    # Raised out here: inside the handler it would hold pydantic's error, and with that the whole table.
+    # A misspelt key explains the missing one, and not the other way round.
+    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
     key = str(first["loc"][0]) if first["loc"] else ""
     what, remedy = _explained(model, first)
     raise ConfigurationError(where.get(key, where[""]), what, remedy)
@@ -208,9 +210,8 @@ def _explained(model: type[BaseModel], error: Any) -> tuple[str, str]:
     if isinstance(wrong, Wrong):
         return (f"{key}: {wrong.what}" if key else wrong.what), wrong.remedy
     if fault == "literal_error":
-        choices: str = context["expected"]
-        close = nearest(str(value), re.findall(r"'([^']*)'", choices))
-        return f"{told} is none of {choices}", f'did you mean "{close}"?' if close else f"write {choices}"
+        choices = str(context["expected"]).replace("'", '"')
+        return f"{told} is not known", f"write {choices}"
     if fault in _WANTED:
         return told if set(loc) & SECRET else f"{told} is {kind(value)}", f"{key} takes {_WANTED[fault]}"
     # What is left are bounds (greater_than, …), whose text names the bound and never the value.

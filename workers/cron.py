@@ -1,7 +1,7 @@
 """Five cron fields, checked and expanded; pure, and without Celery.
 
-The grammar is that of Celery's crontab, which beat follows: `*`, numbers, names, `a-b` (which may wrap: `sat-mon`),
-`/step`, and lists of these. All fields have to match at once; classic cron takes either day field.
+The grammar is that of Celery's crontab, which beat follows: `*`, numbers, names, `a-b` (which may wrap:
+`sat-mon`), `/step`, and lists of these. A tick matches all five; classic cron takes either day field.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Cron:
     def shortest_gap(self) -> float:
         """Seconds by the wall clock between the two ticks that are nearest to each other.
 
-        Days are taken as following one another, so the gap of a monthly schedule is told as a day at most: for
-        what it serves, the life of a message, shorter is safe and longer is not.
+        Days are taken as following one another, so the gap of a monthly schedule is told as a day at most:
+        for what it serves, the life of a message, shorter is safe and longer is not.
         """
         ticks = sorted(hour * 60 + minute for hour in self.hours for minute in self.minutes)
         following = [*ticks[1:], ticks[0] + 24 * 60]

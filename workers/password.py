@@ -1,7 +1,7 @@
 """Where an endpoint's password comes from, and how it is kept out of sight.
 
-The configuration names a place; the password itself is fetched when a login needs it, so that a rotated secret
-file is seen by the next line that is built, and a command that logs in nowhere needs no secrets.
+The configuration names a place; the password itself is fetched when a login needs it, so that a rotated
+secret file is seen by the next line that is built, and a command that logs in nowhere needs no secrets.
 """
 
 from __future__ import annotations

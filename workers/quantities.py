@@ -58,7 +58,7 @@ def size(text: str) -> int:
 
 
 def shown_duration(seconds: float) -> str:
-    """A duration as `duration` reads it, in the largest unit that takes a whole number; to the millisecond."""
+    """A duration as `duration` reads it, in the largest unit that takes a whole number; rounded to 1 ms."""
     exact = Decimal(round(seconds * 1000)) / 1000
     for unit in ("d", "h", "m", "s"):
         if exact % _SECONDS[unit] == 0 and (exact or unit == "s"):

@@ -4,8 +4,8 @@ Attributes have the names of the configuration's keys (docs/configuration.md); d
 sizes int bytes, remote paths bytes. The models say what may be configured and what it means when it is left
 out; how a file is found and how errors are told is in `config_file`, the time budget in `time_budget`.
 
-Values of Python's own (`Endpoint(connect_timeout=2.0, …)`) are taken as they are; out of a file, durations and
-sizes need their unit, and relative paths begin at the file's folder.
+Values of Python's own (`Endpoint(connect_timeout=2.0, …)`) are taken as they are; out of a file, durations
+and sizes need their unit, and relative paths begin at the file's folder.
 """
 
 from __future__ import annotations
@@ -151,8 +151,9 @@ class Endpoint(_Table):
                 "raise tls_max, or lower tls_min",
             )
         if (self.data_mode == "active") != (self.active_ports is not None):
+            having = "without" if self.active_ports is None else "with"
             raise Wrong(
-                f'data_mode = "{self.data_mode}" {"without" if self.active_ports is None else "with"} active_ports',
+                f'data_mode = "{self.data_mode}" {having} active_ports',
                 'active_ports = [50000, 50100] goes with data_mode = "active", and only with it',
             )
         if self.active_ports is not None and self.active_ports[0] > self.active_ports[1]:

@@ -1,10 +1,9 @@
 """The deadlines that have to fit into one another, checked before anything starts.
 
-A connect has to end inside the rebuild's budget, that inside a poll, a poll's soft limit before its hard one, and all
-of it before the broker believes the message lost and delivers it again. Where one does not fit, the failure
-comes much later, as a killed child or a message delivered for ever; so a wrong budget refuses to start.
-
-The last link, that a message of beat's expires before the next is due, holds by construction (`beat_schedule`).
+A connect has to end inside the rebuild's budget, that inside a poll, a poll's soft limit before its hard one,
+and all of it before the broker believes the message lost and delivers it again. Where one does not fit, the
+failure comes much later, as a killed child or a message delivered for ever; so a wrong budget refuses to
+start. The last link, that a message of beat's expires before the next is due, `beat_schedule` makes hold.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def check_time_budget(settings: Settings) -> None:
         if within >= soft:
             raise ConfigurationError(
                 where,
-                f'reconnect.within = "{shown(within)}" outlasts poll_soft_limit = "{shown(soft)}", so that no poll '
+                f'reconnect.within = "{shown(within)}" outlasts poll_soft_limit = "{shown(soft)}": no poll '
                 "could say that it gave up",
                 "shorten reconnect.within, or lengthen poll_soft_limit under [towline]",
             )
@@ -58,7 +57,7 @@ def check_time_budget(settings: Settings) -> None:
         raise ConfigurationError(
             where,
             f'visibility_timeout = "{shown(visible)}" is shorter than poll_hard_limit = "{shown(hard)}", '
-            f'stop_grace = "{shown(settings.stop_grace)}" and {shown(HARD_TO_VISIBLE_S)} together: the broker would '
-            "deliver a poll again while it runs",
+            f'stop_grace = "{shown(settings.stop_grace)}" and {shown(HARD_TO_VISIBLE_S)} together: '
+            "the broker would deliver a poll again while it runs",
             f'make visibility_timeout "{shown(longest)}" or longer',
         )

@@ -18,6 +18,7 @@ from pydantic import ValidationInfo
 from workers import quantities
 from workers.config_file import Source, Wrong, expanded, kind, nearest, shown
 from workers.cron import cron
+from workers.names import parsed
 
 OBJECT_STORES = ("s3", "gs", "az")
 
@@ -109,7 +110,7 @@ def encoding(text: str) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """A certificate's SHA-256 as `sha256:` and 64 small hex digits; colons and capitals, as OpenSSL prints them, go."""
+    """A certificate's SHA-256: `sha256:` and 64 small hex digits, also of OpenSSL's `AB:CD:…`."""
     algorithm, _, digits = text.partition(":")
     digits = digits.replace(":", "").lower()
     if algorithm.lower() != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digits):
@@ -135,24 +136,26 @@ def pair(value: Any) -> Any:
     return tuple(value)
 
 
-def folder(value: Any, info: ValidationInfo) -> Any:
+def folder(value: Any, info: ValidationInfo) -> Path:
     """A path; out of a file, `~` and what is relative are expanded."""
     if isinstance(value, str):
         return expanded(value, info.context.folder if isinstance(info.context, Source) else None)
+    if not isinstance(value, Path):
+        raise Wrong(f"{shown(value)} is {kind(value)}", "write a path, in quotes")
     return value
 
 
-def file(value: Any, info: ValidationInfo) -> Any:
+def file(value: Any, info: ValidationInfo) -> Path:
     """A file that has to be there already, such as a certificate."""
     path = folder(value, info)
-    if isinstance(path, Path) and not path.is_file():
+    if not path.is_file():
         raise Wrong(
             f"there is no file {path}", "check the path; a relative one begins at the configuration's folder"
         )
     return path
 
 
-def local(value: Any, info: ValidationInfo) -> Any:
+def local(value: Any, info: ValidationInfo) -> Path | str:
     """Where files land, or for a push come from: a Path, or an object store's URL as a string."""
     match = _SCHEME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -171,9 +174,12 @@ def local(value: Any, info: ValidationInfo) -> Any:
 def remote_folder(value: Any, info: ValidationInfo) -> bytes:
     """A folder on the server as the bytes that are sent, absolute (R11) and without a slash at its end."""
     if isinstance(value, str):
+        plain = absolute(value)
+        if "\\" in plain:
+            return _parsed(plain)
         charset = info.context.encoding if isinstance(info.context, Source) else "utf-8"
         try:
-            value = absolute(value).encode(charset)
+            value = plain.encode(charset)
         except UnicodeEncodeError:
             raise Wrong(
                 f"{shown(value)} can't be written in {charset}", "set the endpoint's encoding"
@@ -183,8 +189,18 @@ def remote_folder(value: Any, info: ValidationInfo) -> bytes:
     return value
 
 
+def _parsed(shown_path: str) -> bytes:
+    """The bytes behind a path's printable form; what its escapes stand for is checked too."""
+    try:
+        path = parsed(shown_path)
+    except ValueError as error:
+        raise Wrong(str(error), r"write \xNN for a byte, and \\ for a backslash, in single quotes") from None
+    absolute(path.decode("latin-1"))
+    return path
+
+
 def absolute(text: str) -> str:
-    """A plain absolute path of the server: the ledger knows files by it, so that one folder has one spelling."""
+    """A plain absolute path of the server. The ledger knows files by it, so a folder has one spelling."""
     if not text.startswith("/"):
         raise Wrong(f"{shown(text)} is not absolute", f"write the whole path: {shown('/' + text)}")
     if any(character in text for character in "\r\n\0"):
@@ -250,7 +266,7 @@ def results(url: str) -> str:
 
 
 def ledger(url: str, info: ValidationInfo) -> str:
-    """The ledger's URL; a relative SQLite file begins at the configuration's folder, not at some process' own."""
+    """The ledger's URL; a relative SQLite file begins at the configuration's folder."""
     _url(url, ("sqlite", "postgresql+psycopg"), "postgresql+psycopg://host/towline")
     if not url.startswith("sqlite:"):
         return url
