@@ -1,0 +1,59 @@
+# Each target sets up what it needs. Python 3.11 or later and make are all it takes.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check lock
+
+# What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# The first Python on PATH that is new enough and can make a venv (Debian keeps ensurepip in python3-venv).
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+help:
+	@echo 'make demo      watch the main job run; make demo ARGS="--seconds 30" ends by itself'
+	@echo 'make test      the tests, in under ten minutes'
+	@echo 'make test-all  with the long matrices'
+	@echo 'make check     format, lint, types, direction of imports'
+	@echo 'make lock      pin the newest versions that pyproject.toml allows'
+
+demo: .venv/installed
+	@$(BIN)/towline demo $(ARGS)
+
+# A server that can't be fetched is no failure here: its tests say why they skip, and fail under CI=true.
+test: .venv/installed-dev
+	@$(BIN)/python -m tests.servers.packages || true
+	@$(BIN)/python -m pytest -m "not long and not soak" $(ARGS)
+
+test-all: .venv/installed-dev
+	@$(BIN)/python -m tests.servers.packages || true
+	@$(BIN)/python -m pytest -m "not soak" $(ARGS)
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One set of pins for every Python and platform, with hashes, and without the address they came from.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --upgrade pyproject.toml
+lock: .venv/installed-dev
+	$(COMPILE) --extra embedded --extra flower -o requirements.lock
+	$(COMPILE) --extra dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --upgrade -c requirements-dev.lock --group build -o requirements-build.lock
+
+.venv/installed: requirements-build.lock requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Towline needs Python 3.11 or later with venv; none is on PATH." >&2; exit 1; }
+	@echo "Setting up .venv ($(PYTHON)); this takes a minute the first time." >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements-build.lock
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements-dev.lock
+	@touch $@
