@@ -1,0 +1,288 @@
+"""What a listing means, decided without network, disk or clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.detect import Decision, Rules, decide
+from workers.ftps.listing import Entry, Kind
+from workers.ledger.states import State
+from workers.ledger.values import Appeared, Changed, Known, Seen, Vanished
+
+NOW = 1_700_000_000.0
+RULES = Rules(
+    remote=b"/out",
+    include=re.compile("(?s:.*)"),
+    exclude=None,
+    regex=None,
+    settle=10.0,
+    min_age=0.0,
+    encoding="utf-8",
+)
+
+
+def entry(
+    name: bytes = b"a.xml",
+    size: int | None = 10,
+    modified: float | None = NOW - 1000,
+    precision: float = 1.0,
+    kind: Kind = "file",
+) -> Entry:
+    return Entry(name, kind, size, modified, precision)
+
+
+def known_from(one: Entry, *, state: State = State.WAITING, since: float = NOW, listed: bool = True) -> Known:
+    """What the ledger keeps once a poll has applied `one`."""
+    return Known(
+        path_id=1,
+        version_id=1,
+        path=b"/out/" + one.name,
+        size=one.size,
+        modified=one.modified,
+        precision_s=one.precision_s,
+        unique=one.unique,
+        state=state,
+        settled_since=since,
+        looks=1,
+        listed=listed,
+    )
+
+
+def look(
+    *entries: Entry,
+    known: Known | None = None,
+    rules: Rules = RULES,
+    now: float = NOW,
+    complete: bool = True,
+) -> Decision:
+    ledger: Mapping[bytes, Known] = {} if known is None else {known.path: known}
+    return decide(entries, ledger, rules, now, complete=complete)
+
+
+def test_a_new_file_waits_for_its_second_look() -> None:
+    """The first look makes a file known, never ready, and asks for another look after `settle`."""
+    decision = look(entry())
+    assert decision.changes == [Appeared(b"/out/a.xml", 10, NOW - 1000, 1.0, None, None, ready=False)]
+    assert (decision.ready, decision.waiting, decision.next_look_in) == (0, 1, 10.0)
+
+
+def test_the_same_size_and_time_after_settle_are_ready() -> None:
+    """Two looks `settle` apart that show the same make a file ready."""
+    known = known_from(entry(), since=NOW - 10)
+    decision = look(entry(), known=known)
+    assert decision.changes == [Seen(known, ready=True)]
+    assert (decision.ready, decision.waiting, decision.next_look_in) == (1, 0, None)
+
+
+def test_a_file_young_by_the_servers_clock_waits_out_its_precision() -> None:
+    """A time that is not older than its own tick may hide a later write."""
+    fresh = entry(modified=NOW - 20, precision=60.0)
+    decision = look(fresh, known=known_from(fresh, since=NOW - 15))
+    assert (decision.ready, decision.next_look_in) == (0, 40.0)
+
+
+def test_a_server_whose_clock_is_ahead_does_not_hold_its_files_back() -> None:
+    """With a time in the future, two looks further apart than the precision are proof enough."""
+    future = entry(modified=NOW + 7200, precision=1.0)
+    assert look(future, known=known_from(future, since=NOW - 10)).ready == 1
+
+
+def test_settle_zero_takes_a_file_at_once() -> None:
+    """`settle = "0s"` makes a file ready at its first look."""
+    decision = look(entry(modified=NOW), rules=replace(RULES, settle=0.0))
+    assert decision.changes == [Appeared(b"/out/a.xml", 10, NOW, 1.0, None, None, ready=True)]
+
+
+def test_min_age_holds_a_settled_file_back() -> None:
+    """A settled file younger than `min_age` waits for exactly the rest of it."""
+    young = entry(modified=NOW - 100)
+    decision = look(young, known=known_from(young, since=NOW - 50), rules=replace(RULES, min_age=300.0))
+    assert (decision.ready, decision.next_look_in) == (0, 200.0)
+
+
+def test_another_size_or_time_is_another_version() -> None:
+    """A replaced file is a new version, and its looks start anew."""
+    known = known_from(entry(), state=State.PUBLISHED, since=NOW - 500)
+    for other in (entry(size=11), entry(modified=NOW - 999)):
+        decision = look(other, known=known)
+        assert decision.changes == [Changed(known, other.size, other.modified, 1.0, None, ready=False)]
+
+
+def test_what_is_published_and_still_listed_is_not_mentioned() -> None:
+    """A listing that shows nothing new writes nothing."""
+    assert look(entry(), known=known_from(entry(), state=State.PUBLISHED)).changes == []
+
+
+def test_a_coarser_listing_format_fetches_nothing_again() -> None:
+    """`ls` shows "Apr 22 17:04" for six months and "Apr 22 2026" afterwards; both are the same version."""
+    exact = entry(modified=NOW - 1000)
+    midnight = NOW - 1000 - (NOW - 1000) % 86400
+    for shown in (entry(modified=NOW - 1030, precision=60.0), entry(modified=midnight, precision=86400.0)):
+        assert look(shown, known=known_from(exact, state=State.PUBLISHED)).changes == []
+        assert look(exact, known=known_from(shown, state=State.PUBLISHED)).changes == []
+
+
+def test_a_vanished_file_that_comes_back_waits_anew() -> None:
+    """However long ago it was first seen, nobody has looked at it while it was away."""
+    known = known_from(entry(), state=State.VANISHED, since=NOW - 5000, listed=False)
+    decision = look(entry(), known=known)
+    assert decision.changes == [Seen(known, ready=False)]
+    assert decision.next_look_in == 10.0
+
+
+def test_links_and_folders_are_passed_over() -> None:
+    """Only plain files are fetched."""
+    kinds: tuple[Kind, ...] = ("dir", "link", "other")
+    assert look(*(entry(kind=kind) for kind in kinds)).changes == []
+
+
+def test_refused_names_are_recorded_once() -> None:
+    """A name that may not be written is recorded with its reason, at its first sight only."""
+    for name in (b"../x", b"a/b", b"/etc/passwd", b"a\0b", b"a\rb", b"a\nb", b"..", b"", b"n" * 256):
+        decision = look(entry(name))
+        [change] = decision.changes
+        assert isinstance(change, Appeared)
+        assert change.refused
+        assert not change.ready
+        assert (decision.refused, decision.next_look_in) == (1, None)
+        known = known_from(entry(name), state=State.QUARANTINED)
+        assert look(entry(name, size=99), known=known).changes == []
+
+
+def test_odd_names_that_linux_takes_are_not_refused() -> None:
+    """Blanks, other encodings, control characters and 255 bytes are names like any other."""
+    for name in (b" a ", b"a;b=c", b"\xff\xfe", b"n" * 255, b"...", b"\x1b[31m", b"a\\..\\b"):
+        assert look(entry(name)).refused == 0
+
+
+def test_towlines_own_temporary_files_are_passed_over() -> None:
+    """Another Towline that pushes into this folder has unfinished files there."""
+    assert look(entry(b".towline-0123456789ab")).changes == []
+
+
+def test_filters_hold_on_the_path_below_remote() -> None:
+    """include, exclude and regex all have to let a file through; patterns are text, names bytes."""
+
+    class Like:
+        remote, settle, min_age = b"/out", 0.0, 0.0
+        include: tuple[str, ...] = ("*.xml", "é*")
+        exclude: tuple[str, ...] = ("old*",)
+        regex: str | None = None
+
+    rules = Rules.of(Like())  # type: ignore[arg-type]
+    assert [rules.wants(n) for n in (b"a.xml", b"a.XML", b"old.xml", b"\xff.xml", "éa".encode())] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert Rules.of(Like(), encoding="latin-1").wants("éa".encode("latin-1"))  # type: ignore[arg-type]
+    Like.regex = r"^\d{3}\."
+    rules = Rules.of(Like())  # type: ignore[arg-type]
+    assert [rules.wants(n) for n in (b"123.xml", b"a123.xml", b"123.txt")] == [True, False, False]
+
+
+def test_a_file_that_the_filters_no_longer_want_is_given_up_before_it_is_begun() -> None:
+    """Somebody excluded it: it is not fetched any more; what is published stays as it is."""
+    rules = replace(RULES, exclude=re.compile("a.*"))
+    ready = known_from(entry(), state=State.READY)
+    assert look(entry(), known=ready, rules=rules).changes == [Vanished(ready)]
+    assert look(entry(), known=ready, rules=rules, complete=False).changes == []
+    assert look(entry(), known=known_from(entry(), state=State.PUBLISHED), rules=rules).changes == []
+
+
+def test_what_a_complete_listing_lacks_has_vanished_once() -> None:
+    """Absence is told once; an incomplete listing can't tell it."""
+    known = known_from(entry(), state=State.READY)
+    assert look(known=known).changes == [Vanished(known)]
+    assert look(known=known, complete=False).changes == []
+    assert look(known=replace(known, state=State.VANISHED, listed=False)).changes == []
+
+
+# -- what holds for every listing
+
+names = st.sampled_from([b"a", b"b", b"c", b"../x", b"d\xff", b".towline-1"])
+times = st.one_of(st.none(), st.floats(NOW - 200_000, NOW + 5000).map(round).map(float))
+entries_ = st.builds(
+    Entry,
+    names,
+    st.sampled_from(["file", "file", "file", "link", "dir"]),
+    st.one_of(st.none(), st.integers(0, 5)),
+    times,
+    st.sampled_from([0.001, 1.0, 60.0, 86400.0]),
+)
+listings = st.lists(entries_, max_size=8)
+knowns = st.lists(
+    st.builds(known_from, entries_, state=st.sampled_from(State), since=times.map(lambda t: t or NOW)),
+    max_size=6,
+).map(lambda ks: {k.path: k for k in ks})
+
+
+@given(listings, knowns, st.randoms())
+def test_the_order_of_entries_does_not_matter(
+    listing: list[Entry], known: dict[bytes, Known], random: object
+) -> None:
+    """Servers list in any order, and may list a name twice."""
+    shuffled = list(listing)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one = decide(listing, known, RULES, NOW, complete=True)
+    other = decide(shuffled, known, RULES, NOW, complete=True)
+    assert sorted(map(repr, one.changes)) == sorted(map(repr, other.changes))
+    assert replace(one, changes=[]) == replace(other, changes=[])
+
+
+@given(listings, knowns)
+def test_an_incomplete_listing_takes_nothing_away(listing: list[Entry], known: dict[bytes, Known]) -> None:
+    """Absences in an incomplete listing mean nothing (Pure-FTPd ends at 10,000 entries with 226)."""
+    decision = decide(listing, known, RULES, NOW, complete=False)
+    assert not any(isinstance(change, Vanished) for change in decision.changes)
+
+
+@given(listings, knowns)
+def test_each_path_is_decided_once(listing: list[Entry], known: dict[bytes, Known]) -> None:
+    """No path has two changes, and refused names are never ready."""
+    paths = []
+    for change in decide(listing, known, RULES, NOW, complete=True).changes:
+        paths.append(change.path if isinstance(change, Appeared) else change.known.path)
+        if isinstance(change, Appeared) and change.refused:
+            assert not change.ready
+    assert len(paths) == len(set(paths))
+
+
+@given(entries_, st.floats(0.001, 9.9), st.floats(0.0, 0.1))
+def test_two_polls_closer_than_settle_settle_nothing(one: Entry, apart: float, late: float) -> None:
+    """Two polls 50 ms apart, say of two beats, are one look."""
+    first = decide([one], {}, RULES, NOW, complete=True)
+    known = {b"/out/" + one.name: known_from(one, since=NOW + late)}
+    second = decide([one], known, RULES, NOW + apart, complete=True)
+    assert first.ready == second.ready == 0
+
+
+@given(st.lists(st.integers(1, 1000), min_size=2, max_size=6), st.floats(10.0, 1000.0))
+def test_a_growing_file_is_never_ready(growth: list[int], apart: float) -> None:
+    """Every look at a file that grew starts its looks anew, however far apart they are."""
+    size, now = 0, NOW
+    known: dict[bytes, Known] = {}
+    for more in growth:
+        size, now = size + more, now + apart
+        grown = entry(size=size, modified=now - 1)
+        assert decide([grown], known, RULES, now, complete=True).ready == 0
+        known = {b"/out/a.xml": known_from(grown, since=now)}
+
+
+@given(entries_, st.floats(0, 200_000))
+def test_looking_again_when_told_finds_the_file_ready(one: Entry, min_age: float) -> None:
+    """`next_look_in` is neither too early nor for ever: the look it asks for settles an unchanged file."""
+    rules = replace(RULES, min_age=min_age)
+    first = decide([one], {}, rules, NOW, complete=True)
+    if first.next_look_in is None:
+        return
+    known = {b"/out/" + one.name: known_from(one, since=NOW)}
+    later = NOW + first.next_look_in + 0.001
+    assert decide([one], known, rules, later, complete=True).ready == 1

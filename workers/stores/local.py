@@ -1,0 +1,318 @@
+"""LocalFolder: published files in a folder of this machine, received under temporary names beside them.
+
+Every path is walked from the route's folder step by step with `openat`, and no step may be a symbolic link:
+a server that knows of a link in the target (or a user who plants one) can't make us write elsewhere, and
+nothing can be exchanged between a check and its use. The route's folder itself is the configuration's
+choice, and may be a link.
+
+Faults of the place (full, read-only, missing) are StoreRefused, the route's. Faults of one name (too long, a
+folder or a link where a file has to be) are NameRefused, the file's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from workers.errors import StoreRefused
+from workers.names import parsed, printable
+from workers.stores.naming import TEMP_PREFIX, NameRefused, numbered, parts
+from workers.stores.temp import Temp
+
+if TYPE_CHECKING:
+    from workers.settings import Route
+
+OnExists = Literal["replace", "keep", "version"]
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SYNC_THREADS = 8
+"""fsyncs of one group that run side by side; the journal then commits several in one go."""
+_SWEEP_IDLE = 600.0
+"""Seconds without a write before a temp is swept: the claim of one just made may be missing in `keep`."""
+
+_NAME_FAULTS = {
+    errno.ENAMETOOLONG: "it is longer than the file system takes",
+    errno.ELOOP: "a symbolic link stands in its way",
+    errno.ENOTDIR: "a link or a file stands where its folder would be",
+    errno.EISDIR: "a folder is called so",
+    errno.EILSEQ: "the file system takes no such bytes",
+}
+
+
+class TempGone(Exception):
+    """There is nothing to rename: a later claimant has taken the temp over, or has published it."""
+
+
+class Occupied(Exception):
+    """The final name came to be used since it was chosen."""
+
+
+class LocalFolder:
+    """Where one route's files land. Holds nothing open between calls, so it needs no closing."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        route: str = "",
+        mode: int = 0o640,
+        keep_mtime: bool = True,
+        durable: bool = True,
+        deep: bool = False,
+    ) -> None:
+        """A folder and how files lie in it.
+
+        route: named in StoreRefused. mode: of published files. durable: with fsync. deep: with sub-folders.
+        """
+        self.root = root
+        self.route = route
+        self.mode = mode
+        self.keep_mtime = keep_mtime
+        self.durable = durable
+        self.deep = deep
+
+    @classmethod
+    def of(cls, route: Route) -> LocalFolder:
+        """The folder of a route. Raises StoreRefused where its target is no folder of this machine."""
+        if not isinstance(route.local, Path):
+            raise StoreRefused(route.name, route.local, "this version writes to local folders only")
+        return cls(
+            route.local,
+            route=route.name,
+            mode=route.mode,
+            keep_mtime=route.keep_mtime,
+            durable=route.durability == "full",
+            deep=route.recursive,
+        )
+
+    # -- temporary files
+
+    def open_temp(self, relative: bytes, temp: str, *, resume: bool) -> Temp:
+        """A temp beside the final name `relative`; with `resume` one that is there already is continued.
+
+        What stands under the temp's name and isn't a plain file of one name (a planted link, say) is removed,
+        never written to. Folders on the way are made. Raises NameRefused, StoreRefused.
+        """
+        name = temp.encode()
+        try:
+            with self._folder(relative, make=True) as (folder, _):
+                file = _continued(folder, name) if resume else None
+                if file is None:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=folder)
+                    # 0600 until it is whole: nobody reads a half file by accident.
+                    file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+                return Temp(os.dup(folder), file, name, self._refused)
+        except (FileNotFoundError, FileExistsError) as meddled:
+            raise self._refused(meddled) from meddled
+
+    def has_temp(self, relative: bytes, temp: str) -> bool:
+        """Whether the temp is there. A route's folder that is missing is an error, not an answer."""
+        return self._look(relative, temp.encode()) is not None
+
+    def adopt(self, relative: bytes, old: str, new: str) -> bool:
+        """Rename what a lower fence left to the new fence's name; False when there is nothing."""
+        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
+            os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+            return True
+        return False
+
+    def remove_temp(self, relative: bytes, temp: str) -> None:
+        """Remove a temp, if it is there."""
+        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
+            os.unlink(temp, dir_fd=folder)
+
+    def sync(self, temps: Collection[Temp], modified: Iterable[float | None]) -> None:
+        """Dress the temps and make them and their names durable, side by side.
+
+        Raises StoreRefused; a temp whose fsync failed is removed then.
+        """
+        for temp, time_ in zip(temps, modified, strict=True):
+            temp.dress(self.mode, time_ if self.keep_mtime else None)
+        if not self.durable:
+            return
+        if len(temps) == 1:
+            next(iter(temps)).sync()
+            return
+        with ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="towline-fsync") as threads:
+            list(threads.map(Temp.sync, temps))
+
+    # -- final names
+
+    def choose(self, relative: bytes, on_exists: OnExists) -> bytes | None:
+        """The name to publish under: `relative`, a numbered one, or None where what is there is kept."""
+        found = self._look(relative)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise NameRefused(relative, _NAME_FAULTS[errno.EISDIR])
+        if on_exists == "replace" or found is None:
+            return relative
+        if on_exists == "keep":
+            return None
+        number = 2
+        while self._look(numbered(relative, number)) is not None:
+            number += 1
+        return numbered(relative, number)
+
+    def publish(self, final: bytes, temp: str, *, replace: bool) -> None:
+        """Give the temp its final name, in one step; a link that has this name is replaced, not followed.
+
+        Raises TempGone; Occupied when not `replace` and the name is taken.
+        """
+        try:
+            with self._folder(final) as (folder, name):
+                if replace:
+                    os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
+                else:
+                    _rename_unless_taken(folder, temp.encode(), name)
+        except FileNotFoundError:
+            raise TempGone from None
+        except FileExistsError:
+            raise Occupied from None
+
+    def sync_folders(self, relatives: Iterable[bytes]) -> None:
+        """Make the names in these files' folders durable, and the folders' own, up to the route's folder."""
+        if not self.durable:
+            return
+        folders = {b"/".join(steps[:depth]) for steps in map(parts, relatives) for depth in range(len(steps))}
+        for folder in sorted(folders, key=len, reverse=True):
+            try:
+                with self._folder(folder + b"/x" if folder else b"x") as (opened, _):
+                    os.fsync(opened)
+            except FileNotFoundError as meddled:
+                raise self._refused(meddled) from meddled
+
+    def size_of(self, relative: bytes) -> int | None:
+        """The size of the plain file of this name; None when there is none."""
+        found = self._look(relative)
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def located(self, relative: bytes) -> str:
+        """The whole path of a file in its printable form: what the ledger keeps and people read."""
+        return printable(os.path.join(os.fsencode(self.root), relative))  # noqa: PTH118 (bytes)
+
+    def relative_of(self, located: str) -> bytes:
+        """The way back from `located`."""
+        return os.path.relpath(parsed(located), os.fsencode(self.root))
+
+    # -- the place
+
+    def free_bytes(self) -> int:
+        """What an ordinary user may still write here, in bytes."""
+        with self._root() as root:
+            facts = os.fstatvfs(root)
+        return facts.f_bavail * facts.f_frsize
+
+    def sweep(self, keep: Collection[str], *, idle: float = _SWEEP_IDLE) -> int:
+        """Remove temps that are not in `keep` and were not written to for `idle` seconds; how many were.
+
+        `keep` has to hold the temps of all claims and of all open intents.
+        """
+        kept = {name.encode() for name in keep}
+        written_before = time.time() - idle
+        removed = 0
+        with self._root() as root:
+            for _, folders, names, folder in os.fwalk(b".", dir_fd=root, follow_symlinks=False):
+                for name in names:
+                    if not name.startswith(TEMP_PREFIX) or name in kept:
+                        continue
+                    with contextlib.suppress(FileNotFoundError):
+                        if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime <= written_before:
+                            os.unlink(name, dir_fd=folder)
+                            removed += 1
+                if not self.deep:
+                    folders.clear()
+        return removed
+
+    # -- walking
+
+    @contextlib.contextmanager
+    def _root(self, relative: bytes = b"", *, make: bool = False) -> Iterator[int]:
+        """The route's folder, opened. `make`: its last step, and no more, is made when it is missing.
+
+        A whole missing tree is more likely a disk that isn't mounted than a folder that nobody made.
+        What fails inside is told as the fault of `relative` or of the place; only FileNotFoundError and
+        FileExistsError are answers, and pass.
+        """
+        try:
+            if make and not self.root.exists():
+                self.root.mkdir(mode=_folder_mode(self.mode), exist_ok=True)
+            root = os.open(self.root, _FOLDER)
+        except OSError as failure:
+            raise self._refused(failure) from failure
+        try:
+            yield root
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except OSError as failure:
+            if failure.errno in _NAME_FAULTS:
+                raise NameRefused(relative, _NAME_FAULTS[failure.errno]) from failure
+            raise self._refused(failure) from failure
+        finally:
+            os.close(root)
+
+    @contextlib.contextmanager
+    def _folder(self, relative: bytes, *, make: bool = False) -> Iterator[tuple[int, bytes]]:
+        """The folder in which `relative` lies, opened without following any link, and the name in it."""
+        *folders, name = parts(relative)
+        with self._root(relative, make=make) as at, contextlib.ExitStack() as opened:
+            for folder in folders:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(folder, _folder_mode(self.mode), dir_fd=at)
+                at = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+                opened.callback(os.close, at)
+            yield at, name
+
+    def _look(self, relative: bytes, name: bytes | None = None) -> os.stat_result | None:
+        """What stands under this name (a link itself, not its target), or under `name` beside it."""
+        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, own):
+            return os.stat(name or own, dir_fd=folder, follow_symlinks=False)
+        return None
+
+    def _refused(self, failure: OSError) -> Exception:
+        return StoreRefused(self.route, str(self.root), failure.strerror or type(failure).__name__)
+
+
+def _continued(folder: int, name: bytes) -> int | None:
+    """The temp that is there, opened; None when there is none, or nothing that we could have made."""
+    try:
+        file = os.open(name, _OLD_FILE, dir_fd=folder)
+    except OSError as failure:
+        if failure.errno in (errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            return None
+        raise
+    facts = os.fstat(file)
+    # A second name (a hard link) would have our bytes land under it as well.
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
+        return file
+    os.close(file)
+    return None
+
+
+def _rename_unless_taken(folder: int, temp: bytes, name: bytes) -> None:
+    """link + unlink: the portable rename that never replaces (NFS knows no RENAME_NOREPLACE).
+
+    A crash between the two leaves both names for one file; then only the second step is due.
+    """
+    try:
+        os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        ours = os.stat(temp, dir_fd=folder, follow_symlinks=False)
+        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
+            raise
+    os.unlink(temp, dir_fd=folder)
+
+
+def _folder_mode(mode: int) -> int:
+    """Who may read a file may pass its folder: 0640 → 0750. The owner always may."""
+    return 0o700 | mode | (mode & 0o444) >> 2

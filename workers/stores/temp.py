@@ -1,0 +1,99 @@
+"""Temp: a file while it is being received, under a name that nobody takes for the finished one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+_READ = 1 << 20
+
+
+class Temp:
+    """An open temporary file, its size, and the SHA-256 of all it holds. `close` keeps, `discard` removes it.
+
+    It owns two descriptors, its own and its folder's: what it removes is what it opened, whatever has
+    become of the path meanwhile. Every OSError leaves as what `refused` makes of it.
+    """
+
+    def __init__(self, folder: int, file: int, name: bytes, refused: Callable[[OSError], Exception]) -> None:
+        """Takes over both descriptors. Bytes already there (a resume) are read once, for the digest."""
+        self.name = name
+        self.size = 0
+        self._folder = folder
+        self._file = file
+        self._refused = refused
+        self._hash = hashlib.sha256()
+        try:
+            while block := os.pread(file, _READ, self.size):
+                self._hash.update(block)
+                self.size += len(block)
+        except OSError as failure:
+            self.close()
+            raise refused(failure) from failure
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the bytes held, those of an earlier attempt included; hexadecimal."""
+        return self._hash.hexdigest()
+
+    def write(self, block: memoryview | bytes) -> None:
+        """Append. What a full disk did take is counted, so that a later attempt can go on from there."""
+        rest = memoryview(block)
+        try:
+            while rest:
+                taken = os.pwrite(self._file, rest, self.size)
+                self._hash.update(rest[:taken])
+                self.size += taken
+                rest = rest[taken:]
+        except OSError as failure:
+            raise self._refused(failure) from failure
+
+    def restart(self) -> None:
+        """Forget all bytes: what comes next begins at the beginning."""
+        try:
+            os.ftruncate(self._file, 0)
+        except OSError as failure:
+            raise self._refused(failure) from failure
+        self.size = 0
+        self._hash = hashlib.sha256()
+
+    def dress(self, mode: int, modified: float | None) -> None:
+        """Permissions and modification time of the published file; `sync` makes them durable."""
+        try:
+            os.fchmod(self._file, mode)
+            if modified is not None:
+                os.utime(self._file, (modified, modified))
+        except OSError as failure:
+            raise self._refused(failure) from failure
+
+    def sync(self) -> None:
+        """Make the bytes durable. A failure voids the copy: the file is removed, and never synced again.
+
+        After a failed fsync Linux marks the lost pages clean, so that a second one would report success
+        (https://lwn.net/Articles/752063/).
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as failure:
+            self.discard()
+            raise self._refused(failure) from failure
+
+    def close(self) -> None:
+        """Leave the file where it is. Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            os.close(self._folder)
+        self._file = self._folder = -1
+
+    def discard(self) -> None:
+        """Remove the file and close. Somebody else may have removed it already."""
+        if self._file >= 0:
+            try:
+                os.unlink(self.name, dir_fd=self._folder)
+            except FileNotFoundError:
+                pass
+            except OSError as failure:
+                raise self._refused(failure) from failure
+            finally:
+                self.close()
