@@ -212,12 +212,12 @@ class LocalFolder:
         return facts.f_bavail * facts.f_frsize
 
     def sweep(self, keep: Collection[str], *, idle: float = _SWEEP_IDLE) -> int:
-        """Remove temps that are not in `keep` and were not written to for `idle` seconds; how many were.
+        """Remove temps that are not in `keep` and were not touched for `idle` seconds; how many were.
 
         `keep` has to hold the temps of all claims and of all open intents.
         """
         kept = {name.encode() for name in keep}
-        written_before = time.time() - idle
+        touched_before = time.time() - idle
         removed = 0
         with self._root() as root:
             for _, folders, names, folder in os.fwalk(b".", dir_fd=root, follow_symlinks=False):
@@ -225,7 +225,8 @@ class LocalFolder:
                     if not name.startswith(TEMP_PREFIX) or name in kept:
                         continue
                     with contextlib.suppress(FileNotFoundError):
-                        if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime <= written_before:
+                        # Not st_mtime: a temp about to be renamed already wears its remote file's time.
+                        if os.stat(name, dir_fd=folder, follow_symlinks=False).st_ctime <= touched_before:
                             os.unlink(name, dir_fd=folder)
                             removed += 1
                 if not self.deep:
