@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -92,20 +91,16 @@ class FtpServer(ABC):
         process, self.process = self.process, None
         if process is None:
             return
-        everybody = self._family(process.pid)
-        for one in everybody:
-            _kill(one)
+        lines = self._family(process.pid)
         process.kill()
         process.wait()
-        psutil.wait_procs(everybody, timeout=5)
+        _end(lines)
 
     def kill_lines(self) -> int:
         """Ends the processes that serve the open lines, as a crash would, and says how many they were."""
         assert self.process is not None
         lines = self._family(self.process.pid)
-        for one in lines:
-            _kill(one)
-        psutil.wait_procs(lines, timeout=5)
+        _end(lines)
         return len(lines)
 
     def close(self) -> None:
@@ -174,9 +169,16 @@ def open_log(path: Path) -> IO[str]:
     return path.open("a", buffering=1, encoding="utf-8", errors="surrogateescape")
 
 
-def _kill(process: psutil.Process) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.send_signal(signal.SIGKILL)
+def _end(processes: list[psutil.Process]) -> None:
+    """Kills processes that aren't our children; returns once none of them runs."""
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    for one in processes:
+        # A zombie has let go of its sockets; who inherited it may take seconds to bury it.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while one.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.001)
 
 
 def _listens(port: int) -> bool:
