@@ -1,0 +1,60 @@
+"""The durable memory: which files are known, who works on them, what was published (SQLAlchemy Core; SQLite).
+
+`Ledger.open(url, state_dir=…)`, then one attribute a book: polls, claims, publishing, endpoints, routes,
+history. It knows nothing of Celery and nothing of FTP; what goes in and comes out are the frozen values of
+`values`.
+"""
+
+from workers.ledger.errors import IllegalStep, StalePoll
+from workers.ledger.history import Explanation, FileRow, Holder, RouteSummary
+from workers.ledger.ledger import Ledger
+from workers.ledger.names import printable, raw
+from workers.ledger.states import CLAIMED, State
+from workers.ledger.values import (
+    Appeared,
+    Change,
+    Changed,
+    Claim,
+    Counts,
+    EndpointState,
+    FollowOn,
+    Intent,
+    Known,
+    Poll,
+    Published,
+    RouteState,
+    Seen,
+    Vanished,
+    same_version,
+    temp_name,
+)
+
+__all__ = [
+    "CLAIMED",
+    "Appeared",
+    "Change",
+    "Changed",
+    "Claim",
+    "Counts",
+    "EndpointState",
+    "Explanation",
+    "FileRow",
+    "FollowOn",
+    "Holder",
+    "IllegalStep",
+    "Intent",
+    "Known",
+    "Ledger",
+    "Poll",
+    "Published",
+    "RouteState",
+    "RouteSummary",
+    "Seen",
+    "StalePoll",
+    "State",
+    "Vanished",
+    "printable",
+    "raw",
+    "same_version",
+    "temp_name",
+]

@@ -1,0 +1,159 @@
+"""What all processes of all hosts know together about an endpoint: failures in a row, closed or paused, what
+it can.
+
+A refused login closes the endpoint here, and so for everybody: each further try would be another wrong
+password, and the account locked. It opens again when somebody says so, or when the credentials differ from
+the refused ones, which a salted digest tells without keeping them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from workers.ledger.engine import Database, insert_missing
+from workers.ledger.tables import endpoints, meta
+from workers.ledger.values import EndpointState
+
+_OPEN = {"closed_at": None, "closed_reason": None, "closed_digest": None}
+
+
+class Endpoints:
+    """`ledger.endpoints`. An endpoint that was never used has no row, and the state of a fresh one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._salt: bytes | None = None
+        self._digests: dict[bytes, str] = {}
+
+    def get(self, name: str) -> EndpointState:
+        """What is known of the endpoint now."""
+        with self._database.read() as connection:
+            return _state(connection, name)
+
+    def connected(self, name: str) -> None:
+        """A line was built: no failures in a row any more. Writes only where there were some."""
+        with self._database.read() as connection:
+            if not _state(connection, name).consecutive_failures:
+                return
+        self._set(name, consecutive_failures=0)
+
+    def failed(self, name: str, error: str) -> int:
+        """A line could not be built; returns how many times in a row, all processes together."""
+        with self._database.write() as connection:
+            insert_missing(connection, endpoints, {"endpoint": name})
+            counted: ReturningUpdate[int] = (
+                update(endpoints)
+                .where(endpoints.c.endpoint == name)
+                .values(
+                    consecutive_failures=endpoints.c.consecutive_failures + 1,
+                    last_error=error,
+                    last_error_at=self._database.now(connection),
+                )
+                .returning(endpoints.c.consecutive_failures)
+            )
+            return int(connection.execute(counted).scalar_one())
+
+    def close(self, name: str, reason: str, credentials_digest: str) -> None:
+        """Nobody connects any more: these credentials were refused. A second refusal keeps the first
+        one's time."""
+        with self._database.write() as connection:
+            insert_missing(connection, endpoints, {"endpoint": name})
+            now = self._database.now(connection)
+            known = _state(connection, name)
+            connection.execute(
+                update(endpoints)
+                .where(endpoints.c.endpoint == name)
+                .values(
+                    closed_at=known.closed_at or now,
+                    closed_reason=reason,
+                    closed_digest=credentials_digest,
+                    last_error=reason,
+                    last_error_at=now,
+                )
+            )
+
+    def open_again(self, name: str) -> None:
+        """Undo `close`: the next use tries the credentials once more."""
+        self._set(name, **_OPEN)
+
+    def is_closed(self, name: str, credentials_digest: str) -> EndpointState | None:
+        """The endpoint's state when it is closed for these credentials, None when a line may be built.
+
+        Other credentials than the refused ones open it.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(select(endpoints).where(endpoints.c.endpoint == name)).one_or_none()
+            if row is None or row.closed_at is None:
+                return None
+            if row.closed_digest == credentials_digest:
+                return _state(connection, name)
+        with self._database.write() as connection:
+            # Only what was read: somebody may have closed it for these very credentials meanwhile.
+            changed = update(endpoints).where(
+                endpoints.c.endpoint == name, endpoints.c.closed_digest == row.closed_digest
+            )
+            connection.execute(changed.values(**_OPEN))
+        return None
+
+    def digest(self, user: str, password: str) -> str:
+        """A salted digest of credentials, to tell whether they are still the refused ones.
+
+        scrypt, since a stolen ledger must not make guessing a password cheap; kept for the life of this
+        process, since it is asked before every connect and takes ten milliseconds.
+        """
+        if self._salt is None:
+            with self._database.read() as connection:
+                salt = connection.execute(select(meta.c.value).where(meta.c.key == "salt")).scalar_one()
+            self._salt = bytes.fromhex(salt)
+        told = f"{user}\0{password}".encode()
+        key = hashlib.sha256(self._salt + told).digest()
+        if key not in self._digests:
+            self._digests[key] = hashlib.scrypt(told, salt=self._salt, n=2**12, r=8, p=1, dklen=32).hex()
+        return self._digests[key]
+
+    def pause(self, name: str) -> None:
+        """Nobody connects until `resume`; a second pause keeps the first one's time."""
+        with self._database.write() as connection:
+            insert_missing(connection, endpoints, {"endpoint": name})
+            fresh = endpoints.c.paused_at.is_(None)
+            paused = update(endpoints).where(endpoints.c.endpoint == name, fresh)
+            connection.execute(paused.values(paused_at=self._database.now(connection)))
+
+    def resume(self, name: str) -> None:
+        """Undo `pause`."""
+        self._set(name, paused_at=None)
+
+    def learn(self, name: str, features_json: str | None, not_after: float | None) -> None:
+        """Remember what the server can, and when its certificate ends (epoch seconds; None: no TLS)."""
+        with self._database.read() as connection:
+            known = _state(connection, name)
+        if (known.features_json, known.certificate_not_after) == (features_json, not_after):
+            return
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+        self._set(name, features=features_json, features_at=now, certificate_not_after=not_after)
+
+    def _set(self, name: str, **values: object) -> None:
+        with self._database.write() as connection:
+            insert_missing(connection, endpoints, {"endpoint": name})
+            connection.execute(update(endpoints).where(endpoints.c.endpoint == name).values(**values))
+
+
+def _state(connection: Connection, name: str) -> EndpointState:
+    row = connection.execute(select(endpoints).where(endpoints.c.endpoint == name)).one_or_none()
+    if row is None:
+        return EndpointState(name)
+    return EndpointState(
+        endpoint=name,
+        features_json=row.features,
+        certificate_not_after=row.certificate_not_after,
+        consecutive_failures=row.consecutive_failures,
+        last_error=row.last_error,
+        last_error_at=row.last_error_at,
+        closed_at=row.closed_at,
+        closed_reason=row.closed_reason,
+        paused_at=row.paused_at,
+    )

@@ -1,0 +1,103 @@
+"""End the claims of those who are gone or too late, and judge the file a dead worker had in its hands.
+
+One file may be what kills a worker (a parser's fault, memory). Tried again and again inside a batch it would
+take the batch with it each time, and every file of it would look guilty. So the file in hand is tried again
+at once and alone; if a worker dies with it then, it is charged, and in the end quarantined. The rest of the
+batch was not begun, and is simply free.
+
+Where the hand cannot be read (the worker was on another host) nobody is suspected; only a file that was
+alone is charged, since nothing else was in work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, func, or_, select
+
+from workers.ledger import held
+from workers.ledger.engine import Database
+from workers.ledger.owners import Owner, Ownership, forget, forgettable, known_owners
+from workers.ledger.states import State, Step, after
+from workers.ledger.tables import paths
+
+MAX_ATTEMPTS = 5
+"""Of a file, for its own faults, where the caller says nothing else (the contract's `max_attempts`)."""
+
+FIRST_WAIT_S = 10.0
+LONGEST_WAIT_S = 3600.0
+_GROWTH = 4
+
+DIED = "the worker died while it had only this file in its hands"
+
+
+def charged(row: Row[Any], state: State, error: str, now: float, max_attempts: int) -> dict[str, Any]:
+    """What one more attempt of its own fault makes of a version that is `state` now: spaced, or used up."""
+    attempts = row.attempts + 1
+    wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * _GROWTH ** min(attempts - 1, 10))
+    values: dict[str, Any] = {
+        "state": state,
+        "attempts": attempts,
+        "next_attempt_at": now + wait,
+        "last_error": error,
+    }
+    # An open intent is never put aside: first it must be known what became of the rename.
+    if state is State.READY and attempts >= max_attempts:
+        values |= {"state": after(state, Step.USED_UP), "reason": error}
+    return values
+
+
+def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping[str, int]) -> list[str]:
+    """End the claims whose lease is over or whose owner is gone; returns their routes. One short read
+    when there are none."""
+    with database.read() as connection:
+        now = database.now(connection)
+        holding = select(paths.c.owner, func.min(paths.c.lease_until)).where(paths.c.owner.is_not(None))
+        holders = dict(connection.execute(holding.group_by(paths.c.owner)).tuples().all())
+        known = known_owners(connection) if holders else {}
+    known = {owner: other for owner, other in known.items() if owner in holders}
+    gone = [owner for owner, other in known.items() if ownership.is_gone(other)]
+    if not gone and all(until > now for until in holders.values()):
+        return []
+    hands = {owner: ownership.in_hand(other) for owner, other in known.items()}
+    with database.write() as connection:
+        now = database.now(connection)
+        rows = held.claimed_where(connection, or_(paths.c.owner.in_(gone), paths.c.lease_until <= now))
+        judged = {row.version_id: _judge(row, hands, now, max_attempts) for row in rows}
+        held.end(connection, judged, rows)
+    return sorted({row.route for row in rows})
+
+
+def _judge(
+    row: Row[Any], hands: Mapping[str, tuple[int, int]], now: float, max_attempts: Mapping[str, int]
+) -> dict[str, Any]:
+    values = held.rest(row, now)
+    hand = hands.get(row.owner, (0, 0))
+    suspected = hand == (row.path_id, row.fence) or (row.alone and hand == (0, 0))
+    if not suspected:
+        return values
+    if row.alone:
+        return values | charged(row, values["state"], DIED, now, max_attempts.get(row.route, MAX_ATTEMPTS))
+    return values | {"alone": True, "next_attempt_at": 0.0}
+
+
+def forget_the_dead(database: Database, ownership: Ownership) -> None:
+    """Delete the rows and lock files of owners that hold nothing and are gone."""
+    with database.write() as connection:
+        dead = forgettable(connection, ownership, database.now(connection))
+        for other in dead:
+            forget(connection, other.owner)
+        known = known_owners(connection)
+    for other in dead:
+        if other.host == ownership.host:
+            other.lock_file.unlink(missing_ok=True)
+    for stray in _strays(ownership, known):
+        stray.unlink(missing_ok=True)
+
+
+def _strays(ownership: Ownership, known: Mapping[str, Owner]) -> list[Path]:
+    """Free lock files of owners that never came to claim anything."""
+    found = [file for file in ownership.folder.glob("*.lock") if file.stem not in known]
+    return [file for file in found if ownership.is_gone(Owner(file.stem, ownership.host, file, 0.0))]

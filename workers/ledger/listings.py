@@ -1,0 +1,212 @@
+"""Write the changes of one listing, a chunk in one transaction: what each means for the versions already
+known.
+
+Between reading `known` and writing, others were at work: claims began and ended, `fetch` admitted files. So
+each change is held against the rows as they are now, and applies only as far as it still makes sense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, select, update
+
+from workers.ledger.states import State, Step, after, allows
+from workers.ledger.tables import paths, versions
+from workers.ledger.values import Appeared, Change, Changed, Poll, Seen, Vanished, same_version
+
+Fresh = tuple[int, int, Appeared | Changed]
+"""(path_id, number, facts) of a version to be inserted."""
+
+
+def apply(connection: Connection, poll: Poll, chunk: Sequence[Change], now: float) -> None:
+    """Write one chunk, in the caller's transaction, which has made sure that the poll is the newest."""
+    appeared = {change.path: change for change in chunk if isinstance(change, Appeared)}
+    others = [change for change in chunk if not isinstance(change, Appeared)]
+    current = _versions(connection, [change.known.version_id for change in others])
+    updates: dict[int, dict[str, Any]] = {}
+    fresh: list[Fresh] = []
+    for change in others:
+        row = current.get(change.known.version_id)
+        # A newer version came in between (`fetch` with paths): this listing is older than what is known.
+        if row is not None and row.latest:
+            _decide(change, row, now, updates, fresh)
+    for appearance, path_id, row in _places(connection, poll, appeared):
+        if row is None:
+            fresh.append((path_id, 1, appearance))
+        elif _same(appearance, row):
+            _listed_again(row, appearance.ready, now, updates)
+        else:
+            _replace(row, appearance, now, updates, fresh)
+    write_updates(connection, updates)
+    if fresh:
+        connection.execute(insert(versions), [_new_row(poll.route, one, now) for one in fresh])
+
+
+def _decide(
+    change: Changed | Seen | Vanished,
+    row: Row[Any],
+    now: float,
+    updates: dict[int, dict[str, Any]],
+    fresh: list[Fresh],
+) -> None:
+    match change:
+        case Seen(ready=ready):
+            _listed_again(row, ready, now, updates)
+        case Changed():
+            _replace(row, change, now, updates, fresh)
+        case Vanished():
+            gone: dict[str, Any] = {"listed": False}
+            if not row.claimed and allows(State(row.state), Step.GONE):
+                gone |= {"state": after(State(row.state), Step.GONE), "vanished_at": now}
+            updates[row.version_id] = gone
+
+
+def _listed_again(row: Row[Any], ready: bool, now: float, updates: dict[int, dict[str, Any]]) -> None:
+    state = State(row.state)
+    seen: dict[str, Any] = {"listed": True, "last_seen_at": now}
+    if state is State.VANISHED:
+        state = after(state, Step.LISTED_AGAIN)
+        # It waits anew: nobody has looked at it while it was away.
+        seen |= {"state": state, "looks": 0, "settled_since": now, "vanished_at": None}
+        row_looks = 0
+    elif state is State.WAITING:
+        row_looks = row.looks
+    elif row.listed:
+        return  # nothing new: the route's complete_at says when it was last seen
+    else:
+        updates[row.version_id] = seen
+        return
+    seen["looks"] = row_looks + 1
+    if ready:
+        seen |= {"state": after(state, Step.SETTLED), "ready_at": now, "next_attempt_at": now}
+    updates[row.version_id] = seen
+
+
+def _replace(
+    row: Row[Any],
+    facts: Appeared | Changed,
+    now: float,
+    updates: dict[int, dict[str, Any]],
+    fresh: list[Fresh],
+) -> None:
+    updates[row.version_id] = replaced(row, now)
+    fresh.append((row.path_id, row.number + 1, facts))
+
+
+def replaced(row: Row[Any], now: float) -> dict[str, Any]:
+    """What becomes of a path's latest version when a newer one is known: nothing yet while somebody holds
+    it."""
+    old: dict[str, Any] = {"latest": False, "last_seen_at": now}
+    if not row.claimed and allows(State(row.state), Step.REPLACED):
+        old["state"] = after(State(row.state), Step.REPLACED)
+    return old
+
+
+def _same(facts: Appeared, row: Row[Any]) -> bool:
+    return same_version(
+        facts.size, facts.modified, facts.precision_s, row.size, row.modified, row.precision_s
+    )
+
+
+def _new_row(route: str, fresh: Fresh, now: float) -> dict[str, Any]:
+    path_id, number, facts = fresh
+    refused = facts.refused if isinstance(facts, Appeared) else None
+    state = State.QUARANTINED if refused is not None else State.READY if facts.ready else State.WAITING
+    return new_version(path_id, route, number, facts, state, now) | {"reason": refused}
+
+
+def new_version(
+    path_id: int, route: str, number: int, facts: Any, state: State, now: float
+) -> dict[str, Any]:
+    """The row of a version seen for the first time; facts: size, modified, precision_s, unique."""
+    return {
+        "path_id": path_id,
+        "route": route,
+        "number": number,
+        "latest": True,
+        "size": facts.size,
+        "modified": facts.modified,
+        "precision_s": facts.precision_s,
+        "unique_fact": facts.unique,
+        "state": state,
+        "listed": True,
+        "first_seen_at": now,
+        "last_seen_at": now,
+        "settled_since": now,
+        "looks": 1,
+        "ready_at": now if state is State.READY else None,
+        "next_attempt_at": now if state is State.READY else 0.0,
+        "reason": None,
+    }
+
+
+_SEEN: tuple[ColumnElement[Any], ...] = (
+    versions.c.version_id,
+    versions.c.path_id,
+    versions.c.number,
+    versions.c.state,
+    versions.c.latest,
+    versions.c.listed,
+    versions.c.looks,
+    versions.c.size,
+    versions.c.modified,
+    versions.c.precision_s,
+    and_(paths.c.owner.is_not(None), paths.c.claimed_version == versions.c.version_id).label("claimed"),
+)
+
+_PLACED: tuple[ColumnElement[Any], ...] = (*_SEEN, paths.c.path_id.label("place"), paths.c.remote)
+
+
+def _versions(connection: Connection, ids: list[int]) -> dict[int, Row[Any]]:
+    if not ids:
+        return {}
+    joined = versions.join(paths, paths.c.path_id == versions.c.path_id)
+    found = connection.execute(
+        select(*_SEEN).select_from(joined).where(versions.c.version_id.in_(ids)).with_for_update()
+    )
+    return {row.version_id: row for row in found.all()}
+
+
+def _places(
+    connection: Connection, poll: Poll, appeared: dict[bytes, Appeared]
+) -> Iterable[tuple[Appeared, int, Row[Any] | None]]:
+    """Each appearance with its path, made where it is missing, and the path's latest version, None where
+    it has none."""
+    if not appeared:
+        return
+    latest = and_(versions.c.path_id == paths.c.path_id, versions.c.latest)
+    here = and_(paths.c.route == poll.route, paths.c.target == poll.target)
+    found = connection.execute(
+        select(*_PLACED)
+        .select_from(paths.outerjoin(versions, latest))
+        .where(here, paths.c.remote.in_(list(appeared)))
+        .with_for_update(of=paths)
+    )
+    missing = dict(appeared)
+    for row in found:
+        yield missing.pop(row.remote), row.place, row if row.version_id is not None else None
+    if missing:
+        rows = [{"route": poll.route, "remote": path, "target": poll.target} for path in missing]
+        made = connection.execute(insert(paths).returning(paths.c.path_id, paths.c.remote), rows)
+        for path_id, path in made:
+            yield missing[path], path_id, None
+
+
+def write_updates(connection: Connection, updates: dict[int, dict[str, Any]]) -> None:
+    """Update versions by id; those that change the same columns go together."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for version_id, values in updates.items():
+        alike.setdefault(tuple(sorted(values)), []).append(values | {"_version_id": version_id})
+    for columns, rows in alike.items():
+        statement = update(versions).where(versions.c.version_id == bindparam("_version_id"))
+        connection.execute(statement.values({column: bindparam(column) for column in columns}), rows)
+
+
+def latest_of(connection: Connection, route: str, target: str, path: bytes) -> tuple[int, Row[Any] | None]:
+    """(path_id, its latest version or None) of one path, made where it is missing."""
+    wanted = Appeared(path, None, None, 0.0, None)
+    for _, path_id, row in _places(connection, Poll(route, target, 0, 0.0), {path: wanted}):
+        return path_id, row
+    raise AssertionError("a path is found or made")

@@ -1,0 +1,187 @@
+"""From a proven temp to a published file: the intent before the rename, the fact after it.
+
+The intent is committed, for a whole group of files, before the first rename. Whoever comes after a crash
+finds in it all that is needed: temp still there → finish the rename; temp gone → it was published.
+
+The fact is accepted from whoever knows it. A worker that froze between rename and report speaks the truth
+when it thaws, though its claim may be another's by now; a version that is published already is not announced
+twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from workers.ledger import held
+from workers.ledger.engine import Database
+from workers.ledger.listings import write_updates
+from workers.ledger.names import printable
+from workers.ledger.owners import Ownership
+from workers.ledger.states import State, Step, after, allows
+from workers.ledger.tables import outbox, paths, versions
+from workers.ledger.values import Claim, FollowOn, Intent, Published
+
+_NO_INTENT: dict[str, Any] = {
+    "intent_fence": None,
+    "intent_temp": None,
+    "intent_final": None,
+    "intent_size": None,
+    "intent_sha256": None,
+    "intent_at": None,
+}
+
+
+class Publishing:
+    """`ledger.publishing`."""
+
+    def __init__(self, database: Database, ownership: Ownership) -> None:
+        self._database = database
+        self._ownership = ownership
+
+    def intend(self, items: Sequence[Intent]) -> list[Intent]:
+        """Commit that these files are about to be renamed, in one transaction; returns those that still are
+        ours.
+
+        The others must not be renamed: somebody else has their path, and a higher fence.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            ours = paths.c.owner == self._ownership.owner
+            wanted = paths.c.path_id.in_([item.path_id for item in items])
+            rows = {row.path_id: row for row in held.claimed_where(connection, ours, wanted)}
+            accepted = [item for item in items if _is_ours(item, rows.get(item.path_id))]
+            updates = {
+                item.version_id: {
+                    "state": after(State.READY, Step.INTENDED),
+                    "intent_fence": item.fence,
+                    "intent_temp": item.temp,
+                    "intent_final": item.final,
+                    "intent_size": item.size,
+                    "intent_sha256": item.sha256,
+                    "intent_at": now,
+                }
+                for item in accepted
+            }
+            write_updates(connection, updates)
+            return accepted
+
+    def published(self, items: Sequence[Published]) -> None:
+        """The files lie under their final names, durable: PUBLISHED, announced in the outbox, claims ended;
+        one transaction.
+
+        A version whose intent is no longer open (published by a successor, or given up and fetched anew) is
+        left alone.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            rows = self._intended(connection, items)
+            open_ones = [item for item in items if _is_open(item, rows.get(item.intent.version_id))]
+            updates = {
+                item.intent.version_id: _NO_INTENT
+                | {
+                    "state": after(State.PUBLISHING, Step.PUBLISHED),
+                    "bytes": item.bytes,
+                    "sha256": item.sha256,
+                    "local": item.local,
+                    "published_at": now,
+                    "alone": False,
+                    "last_error": None,
+                }
+                for item in open_ones
+            }
+            write_updates(connection, updates)
+            announced = [
+                _announcement(rows[item.intent.version_id], item, item.then, now)
+                for item in open_ones
+                if item.then is not None
+            ]
+            if announced:
+                connection.execute(insert(outbox), announced)
+            # The rename took the only temp there was: whoever claims the path next has nothing to take over.
+            owner = self._ownership.owner
+            ours = [row.path_id for row in rows.values() if row.claimed and row.owner == owner]
+            held.free(connection, ours, temp_fence=None)
+
+    def abandon(self, claim: Claim) -> None:
+        """Take back an intent: nothing was renamed, and nothing will be. The version is READY; the claim
+        stays ours."""
+        with self._database.write() as connection:
+            for row in held.held(connection, self._ownership.owner, [claim]).values():
+                if allows(State(row.state), Step.ABANDONED):
+                    taken_back = _NO_INTENT | {"state": after(State(row.state), Step.ABANDONED)}
+                    write_updates(connection, {row.version_id: taken_back})
+
+    def finish(self, version_ids: Sequence[int]) -> None:
+        """Nothing is left to be done for these published versions."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            stored = select(versions.c.version_id, versions.c.state).with_for_update()
+            found = connection.execute(stored.where(versions.c.version_id.in_(version_ids)))
+            updates = {
+                row.version_id: {"state": after(State(row.state), Step.FINISHED), "finished_at": now}
+                for row in found
+                if allows(State(row.state), Step.FINISHED)
+            }
+            write_updates(connection, updates)
+
+    def _intended(self, connection: Connection, items: Sequence[Published]) -> dict[int, Row[Any]]:
+        """The versions of these items by id; `owner` only where the path is claimed for this very version."""
+        joined = versions.join(paths, paths.c.path_id == versions.c.path_id)
+        claimed = paths.c.claimed_version == versions.c.version_id
+        statement = (
+            select(
+                versions.c.version_id,
+                versions.c.state,
+                versions.c.route,
+                versions.c.intent_fence,
+                paths.c.path_id,
+                paths.c.remote,
+                paths.c.owner,
+                claimed.label("claimed"),
+            )
+            .select_from(joined)
+            .where(versions.c.version_id.in_([item.intent.version_id for item in items]))
+            .with_for_update()
+        )
+        return {row.version_id: row for row in connection.execute(statement)}
+
+
+def _is_ours(item: Intent, row: Row[Any] | None) -> bool:
+    return (
+        row is not None
+        and row.fence == item.fence
+        and row.version_id == item.version_id
+        and allows(State(row.state), Step.INTENDED)
+    )
+
+
+def _is_open(item: Published, row: Row[Any] | None) -> bool:
+    return row is not None and row.state == State.PUBLISHING and row.intent_fence == item.intent.fence
+
+
+def _announcement(row: Row[Any], item: Published, then: FollowOn, now: float) -> dict[str, Any]:
+    """A row of the outbox; the payload is the follow-on task's keyword arguments, as the contract names
+    them."""
+    payload = {
+        "route": row.route,
+        "path": printable(row.remote),
+        "version": row.version_id,
+        "local": printable(item.local.encode("utf-8", "surrogateescape")),
+        "bytes": item.bytes,
+        "sha256": item.sha256,
+        "published_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+    }
+    return {
+        "version_id": row.version_id,
+        "route": row.route,
+        "task": then.task,
+        "queue": then.queue,
+        "payload": json.dumps(payload),
+        "created_at": now,
+        "next_at": now,
+    }

@@ -1,0 +1,55 @@
+"""What is remembered of a route beside its files: paused or not, when it was last listed, what last went
+wrong."""
+
+from __future__ import annotations
+
+from sqlalchemy import Row, select, update
+
+from workers.ledger.engine import Database, insert_missing
+from workers.ledger.tables import routes
+from workers.ledger.values import RouteState
+
+
+class Routes:
+    """`ledger.routes`. A route that was never polled or paused has no row, and the state of a fresh one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, route: str) -> RouteState:
+        """What is known of the route now."""
+        with self._database.read() as connection:
+            row = connection.execute(select(routes).where(routes.c.route == route)).one_or_none()
+        return RouteState(route) if row is None else route_state(row)
+
+    def pause(self, route: str, reason: str | None = None) -> None:
+        """No polls and no fetches of it until `resume`; a second pause keeps the first one's time."""
+        with self._database.write() as connection:
+            insert_missing(connection, routes, {"route": route})
+            now = self._database.now(connection)
+            fresh = routes.c.paused_at.is_(None)
+            paused = update(routes).where(routes.c.route == route, fresh)
+            connection.execute(paused.values(paused_at=now, pause_reason=reason))
+
+    def resume(self, route: str) -> None:
+        """Undo `pause`; nothing where it was not paused."""
+        with self._database.write() as connection:
+            resumed = update(routes).where(routes.c.route == route)
+            connection.execute(resumed.values(paused_at=None, pause_reason=None))
+
+
+def route_state(row: Row[tuple[object, ...]]) -> RouteState:
+    """A row of `routes` as a value."""
+    return RouteState(
+        route=row.route,
+        paused_at=row.paused_at,
+        pause_reason=row.pause_reason,
+        generation=row.generation,
+        polling_until=row.poll_until if row.poll_owner is not None else None,
+        listed_at=row.listed_at,
+        complete_at=row.complete_at,
+        first_complete_at=row.first_complete_at,
+        listed_count=row.listed_count,
+        last_error=row.last_error,
+        last_error_at=row.last_error_at,
+    )

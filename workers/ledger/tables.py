@@ -1,0 +1,243 @@
+"""The ledger's tables, for SQLite and PostgreSQL alike.
+
+Times are epoch seconds UTC by the ledger's clock. Names that came from a server are bytes: no collation, no
+encoding, no normalisation can make two of them one. `migrations/` makes these tables; a test holds the two
+together.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+    text,
+    true,
+)
+
+metadata = MetaData()
+
+# SQLite gives out ids only for a column declared INTEGER. Ids are never used twice (AUTOINCREMENT): temp
+# names are made of them, and the follow-on task's receiver tells versions apart by them.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+Words = Text
+
+
+class FileName(TypeDecorator[str]):
+    """A local path as Python holds it (str with surrogate escapes), stored as its bytes: not every path
+    is UTF-8."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002, D102
+        return None if value is None else os.fsencode(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:  # noqa: ARG002, D102
+        return None if value is None else os.fsdecode(value)
+
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""`ledger_id`, `created_at`, `salt` (of the credentials' digests)."""
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", String(36), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("lock_file", Words, nullable=False),
+    Column("started_at", Double, nullable=False),
+)
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("route", String(255), primary_key=True),
+    Column("paused_at", Double),
+    Column("pause_reason", Words),
+    Column("generation", BigInteger, nullable=False, server_default=text("0")),
+    Column("poll_owner", String(36)),
+    Column("poll_until", Double),
+    Column("listed_at", Double),
+    Column("complete_at", Double),
+    Column("first_complete_at", Double),
+    Column("listed_count", BigInteger),
+    Column("last_error", Words),
+    Column("last_error_at", Double),
+)
+
+paths = Table(
+    "paths",
+    metadata,
+    Column("path_id", Id, primary_key=True, autoincrement=True),
+    Column("route", String(255), nullable=False),
+    Column("remote", LargeBinary, nullable=False),
+    Column("target", Words, nullable=False),
+    Column("owner", String(36)),
+    Column("lease_until", Double),
+    Column("fence", BigInteger, nullable=False, server_default=text("0")),
+    # The lowest fence that may have left a temp; NULL: none has.
+    Column("temp_fence", BigInteger),
+    Column("claimed_version", BigInteger),
+    UniqueConstraint("route", "remote", "target", name="uq_paths_route_remote_target"),
+    sqlite_autoincrement=True,
+)
+# Only what is claimed now: as small as the work in hand, however many paths are known.
+Index(
+    "ix_paths_claimed",
+    paths.c.owner,
+    paths.c.lease_until,
+    sqlite_where=paths.c.owner.is_not(None),
+    postgresql_where=paths.c.owner.is_not(None),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("version_id", Id, primary_key=True, autoincrement=True),
+    Column("path_id", Id, ForeignKey("paths.path_id"), nullable=False),
+    Column("route", String(255), nullable=False),
+    Column("number", Integer, nullable=False),
+    # Whether this is the path's newest version; the older ones are history.
+    Column("latest", Boolean, nullable=False, server_default=true()),
+    Column("size", BigInteger),
+    Column("modified", Double),
+    Column("precision_s", Double, nullable=False),
+    Column("unique_fact", LargeBinary),
+    Column("state", String(16), nullable=False),
+    Column("listed", Boolean, nullable=False, server_default=true()),
+    Column("first_seen_at", Double, nullable=False),
+    Column("last_seen_at", Double, nullable=False),
+    Column("settled_since", Double, nullable=False),
+    Column("looks", Integer, nullable=False, server_default=text("1")),
+    Column("ready_at", Double),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # The claim order: when it became ready, later when a failure spaces it, 0 when it goes before all others.
+    Column("next_attempt_at", Double, nullable=False, server_default=text("0")),
+    Column("alone", Boolean, nullable=False, server_default=false()),
+    Column("last_error", Words),
+    Column("reason", Words),
+    Column("intent_fence", BigInteger),
+    Column("intent_temp", Words),
+    Column("intent_final", FileName),
+    Column("intent_size", BigInteger),
+    Column("intent_sha256", String(64)),
+    Column("intent_at", Double),
+    Column("bytes", BigInteger),
+    Column("sha256", String(64)),
+    Column("local", FileName),
+    Column("published_at", Double),
+    Column("finished_at", Double),
+    Column("vanished_at", Double),
+    Column("after_step", String(32)),
+    Column("after_attempts", Integer, nullable=False, server_default=text("0")),
+    Column("after_next_at", Double),
+    Column("after_error", Words),
+    UniqueConstraint("path_id", "number", name="uq_versions_path_number"),
+    sqlite_autoincrement=True,
+)
+# The claim reads this from its left end and stops at its limit; counting by state never touches the table.
+Index(
+    "ix_versions_claim",
+    versions.c.route,
+    versions.c.state,
+    versions.c.next_attempt_at,
+    versions.c.version_id,
+)
+# When a route last published, and what is old enough to be forgotten.
+Index(
+    "ix_versions_published",
+    versions.c.route,
+    versions.c.published_at,
+    sqlite_where=versions.c.published_at.is_not(None),
+    postgresql_where=versions.c.published_at.is_not(None),
+)
+Index("ix_versions_route", versions.c.route, versions.c.version_id)
+# An open intent keeps newer versions of its path from being claimed; there are never more than are in hand.
+Index(
+    "ix_versions_publishing",
+    versions.c.path_id,
+    sqlite_where=text("state = 'PUBLISHING'"),
+    postgresql_where=text("state = 'PUBLISHING'"),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("endpoint", String(255), primary_key=True),
+    Column("features", Text),
+    Column("features_at", Double),
+    Column("certificate_not_after", Double),
+    Column("consecutive_failures", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", Words),
+    Column("last_error_at", Double),
+    Column("breaker_until", Double),
+    Column("closed_at", Double),
+    Column("closed_reason", Words),
+    Column("closed_digest", String(64)),
+    Column("paused_at", Double),
+)
+
+permits = Table(
+    "permits",
+    metadata,
+    Column("permit_id", Id, primary_key=True, autoincrement=True),
+    Column("endpoint", String(255), nullable=False),
+    Column("owner", String(36), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("taken_at", Double, nullable=False),
+    Column("used_at", Double, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("waiting_since", Double),
+    Column("tls", String(32)),
+    Column("reconnects", Text),
+    Column("last_error", Words),
+    sqlite_autoincrement=True,
+)
+"""A row for every line held in the fleet."""
+Index("ix_permits_endpoint", permits.c.endpoint, permits.c.owner)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("version_id", BigInteger, nullable=False),
+    Column("route", String(255), nullable=False),
+    Column("task", String(255), nullable=False),
+    Column("queue", String(255), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("sent_at", Double),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Follow-on tasks, written together with the PUBLISHED they announce, sent afterwards."""
+Index(
+    "ix_outbox_unsent",
+    outbox.c.next_at,
+    sqlite_where=outbox.c.sent_at.is_(None),
+    postgresql_where=outbox.c.sent_at.is_(None),
+)
