@@ -45,7 +45,7 @@ class Password(BaseModel):
             raise Wrong("the password has to come from exactly one place", _REMEDY)
         literal, env, file = given.get("literal"), given.get("env"), given.get("file")
         if isinstance(literal, SecretStr):
-            _refuse_line_breaks(literal.get_secret_value())
+            _refuse_line_breaks(literal.get_secret_value(), "the password")
         if env is not None and (not isinstance(env, str) or not env.isidentifier()):
             raise Wrong(
                 "env does not name an environment variable", 'write a name, such as { env = "BANK_PASSWORD" }'
@@ -64,7 +64,6 @@ class Password(BaseModel):
             return self.literal.get_secret_value()
         try:
             text = self._from_environment(environ) if self.env is not None else self._from_file()
-            _refuse_line_breaks(text)
         except Wrong as wrong:
             complaint = ConfigurationError(where, wrong.what, wrong.remedy)
         else:
@@ -78,6 +77,7 @@ class Password(BaseModel):
                 f"the environment variable {self.env} is {'empty' if text == '' else 'not set'}",
                 f"set {self.env} to the password, in the environment of this process",
             )
+        _refuse_line_breaks(text, f"the environment variable {self.env}")
         return text
 
     def _from_file(self) -> str:
@@ -92,6 +92,7 @@ class Password(BaseModel):
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
             raise Wrong(f"the password's file {self.file} is empty", remedy)
+        _refuse_line_breaks(text, f"the password's file {self.file}")
         return text
 
 
@@ -102,7 +103,7 @@ def _refuse_other_than_env_or_file(given: Mapping[str, Any]) -> None:
             raise Wrong("a key that is neither env nor file", f"did you mean {close}?" if close else _REMEDY)
 
 
-def _refuse_line_breaks(text: str) -> None:
+def _refuse_line_breaks(text: str, source: str) -> None:
     """PASS is one line of the control connection: what follows a line break would be a command of its own."""
     if any(character in text for character in "\r\n\0"):
-        raise Wrong("the password holds a line break or NUL", "a password is a single line")
+        raise Wrong(f"{source} holds a line break or NUL", "a password is a single line")

@@ -1,4 +1,4 @@
-"""A configuration written to a folder of its own and loaded from there, with nothing but the given environment."""
+"""A configuration, written to a folder of its own and loaded with nothing but the given environment."""
 
 from __future__ import annotations
 

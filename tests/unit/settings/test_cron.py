@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from celery.schedules import crontab
 from hypothesis import given
@@ -33,11 +35,12 @@ _LINES = st.tuples(
 def test_what_is_accepted_means_what_celery_takes_it_for(line: str) -> None:
     """Same grammar, same sets; only days that never come are refused here and not there."""
     theirs = crontab.from_string(line)
-    try:
-        ours = cron(line)
-    except Wrong as wrong:
-        assert "never comes" in wrong.what
+    longest = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+    if all(min(theirs.day_of_month) > longest.get(month, 31) for month in theirs.month_of_year):
+        with pytest.raises(Wrong, match="never comes"):
+            cron(line)
         return
+    ours = cron(line)
     assert (ours.minutes, ours.hours, ours.days) == (theirs.minute, theirs.hour, theirs.day_of_month)
     assert (ours.months, ours.weekdays) == (theirs.month_of_year, theirs.day_of_week)
 
@@ -102,4 +105,4 @@ def test_no_two_ticks_are_nearer_than_the_shortest_gap(line: str) -> None:
         for minute in range(1440)
         if minute // 60 in ours.hours and minute % 60 in ours.minutes
     ]
-    assert 60 * min(b - a for a, b in zip(ticks, ticks[1:], strict=False)) == ours.shortest_gap()
+    assert 60 * min(b - a for a, b in itertools.pairwise(ticks)) == ours.shortest_gap()

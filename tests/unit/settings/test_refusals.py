@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.settings.conftest import Load, Refusal
 from workers.errors import UnknownName
-
-from .conftest import Load, Refusal
 
 UNKNOWN = [
     ("towline", 'leese = "1m"', "[towline]", "unknown key leese", "did you mean lease?"),
