@@ -1,19 +1,19 @@
 """What can go wrong on the line, and what each class lets a caller do.
 
-    FtpsError
-    ├── Transient            try again on a new connection; this one is dead or given up
-    │   ├── ConnectFailed      no connection came to be: name, TCP, TLS, banner
-    │   ├── Capacity           421 or 530 "too many …": wait long, not a wrong password
-    │   ├── LineLost           EOF, RST, 421: the server, or something between, ended it
-    │   ├── NoAnswer           a deadline passed without an answer: a black hole
-    │   ├── ProtocolError      bytes that no waiting command explains
-    │   └── TransferBroken     the data channel ended without proof that the file is whole
-    ├── Refused              the server said no to this command; the line is READY
-    │   └── Missing            … because there is no such file or folder
-    ├── LoginRefused         never retried
-    ├── CertificateRefused   never retried
-    ├── TlsRefused           AUTH, PBSZ or PROT refused: never retried, never clear text instead
-    └── BadName              a name no command can carry (CR, LF, NUL); nothing was sent
+FtpsError
+├── Transient            try again on a new connection; this one is dead or given up
+│   ├── ConnectFailed      no connection came to be: name, TCP, TLS, banner
+│   ├── Capacity           421 or 530 "too many …": wait long, not a wrong password
+│   ├── LineLost           EOF, RST, 421: the server, or something between, ended it
+│   ├── NoAnswer           a deadline passed without an answer: a black hole
+│   ├── ProtocolError      bytes that no waiting command explains
+│   └── TransferBroken     the data channel ended without proof that the file is whole
+├── Refused              the server said no to this command; the line is READY
+│   └── Missing            … because there is no such file or folder
+├── LoginRefused         never retried
+├── CertificateRefused   never retried
+├── TlsRefused           AUTH, PBSZ or PROT refused: never retried, never clear text instead
+└── BadName              a name no command can carry (CR, LF, NUL); nothing was sent
 """
 
 from __future__ import annotations
@@ -35,9 +35,14 @@ class FtpsError(Exception):
 
 
 class Transient(FtpsError):
-    """A new connection may do better."""
+    """A new connection may do better. loss: the reason by which that rebuild is counted."""
 
     loss: Loss = Loss.CLOSED
+
+    def __init__(self, message: str = "", *, loss: Loss | None = None) -> None:
+        super().__init__(message)
+        if loss is not None:
+            self.loss = loss
 
 
 class ConnectFailed(Transient):
@@ -65,7 +70,15 @@ class ProtocolError(Transient):
 
 
 class TransferBroken(Transient):
-    """Data ended without the proof that all of it came (design R8)."""
+    """Data ended without the proof that all of it came (design R8).
+
+    all_moved: every byte went over, and only the final reply is missing. Not a failure yet: build a new
+    line, ask for the size, and decide (design R10).
+    """
+
+    def __init__(self, message: str = "", *, loss: Loss | None = None, all_moved: bool = False) -> None:
+        super().__init__(message, loss=loss)
+        self.all_moved = all_moved
 
 
 class Refused(FtpsError):

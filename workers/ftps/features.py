@@ -1,0 +1,83 @@
+"""What a server says it can do (FEAT, RFC 2389), and what it has taught us about itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+# The hash commands from before HASH (draft-bryan-ftpext-hash), by the name HASH would use.
+_OLD_HASHES = {
+    "XCRC": "CRC32",
+    "XMD5": "MD5",
+    "XSHA1": "SHA-1",
+    "XSHA": "SHA-1",
+    "XSHA256": "SHA-256",
+    "XSHA512": "SHA-512",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """A server's abilities.
+
+    offered: FEAT's lines, as they came. mlsd, size, mdtm, rest_stream, utf8: RFC 3659, RFC 2640.
+    hashes: algorithms for which the server has a command. epsv: False once EPSV was refused for good, which
+    FEAT does not say (learned; kept for as long as `offered` stays the same).
+    """
+
+    offered: tuple[str, ...] = ()
+    mlsd: bool = False
+    size: bool = False
+    mdtm: bool = False
+    rest_stream: bool = False
+    utf8: bool = False
+    hashes: tuple[str, ...] = ()
+    epsv: bool = True
+
+    @classmethod
+    def from_feat(cls, lines: Sequence[bytes]) -> Features:
+        """Read the lines of a 211 reply; its first and last line are no features (RFC 2389 §3.2)."""
+        offered = tuple(text for line in lines[1:-1] if (text := line.decode("utf-8", "replace").strip()))
+        words = [line.upper().split(None, 1) for line in offered]
+        names = {word[0] for word in words}
+        hashes = [
+            algorithm.strip(" *") for word in words if word[0] == "HASH" for algorithm in word[-1].split(";")
+        ]
+        hashes += [_OLD_HASHES[name] for name in sorted(names & _OLD_HASHES.keys())]
+        return cls(
+            offered=offered,
+            # RFC 3659 §7.8: MLST in FEAT stands for both commands; some servers list MLSD beside it.
+            mlsd=bool(names & {"MLST", "MLSD"}),
+            size="SIZE" in names,
+            mdtm="MDTM" in names,
+            rest_stream=any(word[0] == "REST" and "STREAM" in word[-1] for word in words),
+            utf8="UTF8" in names,
+            hashes=tuple(dict.fromkeys(name for name in hashes if name and name != "HASH")),
+        )
+
+    def with_learned(self, known: Features | None) -> Features:
+        """Keep what an earlier line has learned, while the server still says the same of itself."""
+        if known is None or known.offered != self.offered:
+            return self
+        return replace(self, epsv=known.epsv, mlsd=self.mlsd and known.mlsd)
+
+    def to_json(self) -> str:
+        """For the ledger."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Features | None:
+        """Back from the ledger; None for what another Towline wrote, since FEAT is asked anyway."""
+        try:
+            told: Any = json.loads(text)
+            return cls(
+                offered=tuple(str(line) for line in told["offered"]),
+                hashes=tuple(str(name) for name in told["hashes"]),
+                **{
+                    name: bool(told[name]) for name in ("mlsd", "size", "mdtm", "rest_stream", "utf8", "epsv")
+                },
+            )
+        except (ValueError, KeyError, TypeError):
+            return None

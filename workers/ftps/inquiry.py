@@ -1,0 +1,53 @@
+"""Asking about many files at once: SIZE and MDTM (RFC 3659 §3, §4) in flights, and what the answers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from workers.ftps.control import Reply
+from workers.ftps.listing import parse_time_value
+
+# So many commands, and bytes of them, are on their way at most: less than any socket buffer holds, so that
+# neither side ever waits for the other to read.
+_FLIGHT_COMMANDS = 32
+_FLIGHT_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """SIZE and MDTM of a file; None for what the server can't tell.
+
+    size: bytes. modified: epoch seconds UTC. precision_s: how coarse `modified` is.
+    """
+
+    size: int | None
+    modified: float | None
+    precision_s: float
+
+
+def flights(commands: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    """Cut commands into groups that fit into any socket buffer."""
+    flight: list[tuple[str, bytes]] = []
+    size = 0
+    for verb, argument in commands:
+        length = len(verb) + len(argument) + 3
+        if flight and (len(flight) == _FLIGHT_COMMANDS or size + length > _FLIGHT_BYTES):
+            yield flight
+            flight, size = [], 0
+        flight.append((verb, argument))
+        size += length
+    if flight:
+        yield flight
+
+
+def stat_of(answers: Mapping[str, Reply]) -> Stat | None:
+    """What SIZE and MDTM have answered about one file; None where either says 550: there is no such file."""
+    if any(answer.code == 550 for answer in answers.values()):
+        return None
+    size, time = (answers.get(verb) for verb in ("SIZE", "MDTM"))
+    digits = size.text if size is not None and size.code == 213 else ""
+    modified, precision = parse_time_value(
+        time.text.encode() if time is not None and time.code == 213 else b""
+    )
+    return Stat(int(digits) if digits.isdigit() and len(digits) < 20 else None, modified, precision)
