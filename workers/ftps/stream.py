@@ -121,9 +121,7 @@ class Stream:
                 session=session,
             )
             sock = secure
-            _begin_handshake(secure, until, doing)
-            secure.settimeout(_left(until, doing))
-            secure.do_handshake()
+            _shake_hands(secure, until, doing)
         except (OSError, ValueError) as error:
             sock.close()
             raise translate(error, doing) from error
@@ -238,18 +236,33 @@ def _left(until: float, doing: str) -> float:
     return left
 
 
-def _begin_handshake(secure: ssl.SSLSocket, until: float, doing: str) -> None:
-    """Send the ClientHello, and look at the first byte of the answer before OpenSSL eats it.
+def _shake_hands(secure: ssl.SSLSocket, until: float, doing: str) -> None:
+    """Handshake, with a look at the first byte of the answer before OpenSSL eats it.
 
     A server that is spoken to in the wrong mode answers in clear text, and its words are the best
     explanation there is; OpenSSL would say WRONG_VERSION_NUMBER.
     """
-    secure.settimeout(0)
-    with contextlib.suppress(ssl.SSLWantReadError):
+    _must_be_tls(secure, doing)
+    try:
+        secure.settimeout(0)
         secure.do_handshake()
+        return
+    except ssl.SSLWantReadError:
+        pass
     if not _wait(secure, select.POLLIN, until):
         raise TimeoutError
-    first = socket.socket.recv(secure, 1, socket.MSG_PEEK)
+    _must_be_tls(secure, doing)
+    secure.settimeout(_left(until, doing))
+    secure.do_handshake()
+
+
+def _must_be_tls(secure: ssl.SSLSocket, doing: str) -> None:
+    """Raise ClearText if what has come so far, if anything, can't be an answer in TLS."""
+    secure.settimeout(0)
+    try:
+        first = socket.socket.recv(secure, 1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return
     if first and first not in _TLS_RECORDS:
         raise ClearText(doing, _clear_text(secure) if doing.startswith("control") else "")
 
