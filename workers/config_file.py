@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 import tomllib
 import typing
@@ -74,8 +73,11 @@ def read(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path, dict[
         places, remedy = [Path(named)], "TOWLINE_CONFIG has to name a towline.toml, or be left out"
     else:
         places, remedy = [Path("towline.toml"), SYSTEM_WIDE], "give its path with --config or TOWLINE_CONFIG"
-    # Absolute, but symbolic links stay: a mounted Kubernetes ConfigMap is one, and its neighbours are meant.
-    places = [place.expanduser().absolute() for place in places]
+    try:
+        # Absolute, but links stay: a mounted Kubernetes ConfigMap is one, and its neighbours are meant.
+        places = [expanded(str(place), None).absolute() for place in places]
+    except Wrong as wrong:
+        raise ConfigurationError(str(places[0]), wrong.what, wrong.remedy) from None
     for place in places:
         try:
             text = place.read_bytes().decode("utf-8")
@@ -167,7 +169,7 @@ def kind(value: object) -> str:
 
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (bool, "true or false"),
+    (bool, "a boolean"),
     (int, "a whole number"),
     (float, "a number"),
     (str, "a string"),
@@ -186,11 +188,16 @@ _WANTED = {
 
 
 def shown(value: object) -> str:
-    """A value as the user wrote it, cut short; of lists and tables only that they are one."""
-    if isinstance(value, str | int | float):
-        text = json.dumps(value, ensure_ascii=False)
-        return text if len(text) <= 80 else text[:77] + "…"
-    return kind(value)
+    """A string or a number as the user wrote it, cut short."""
+    text = json.dumps(value, ensure_ascii=False, default=kind)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def told(value: object) -> str:
+    """What a value is and of which kind: `5 is a whole number`. Of lists and tables nothing is repeated."""
+    return (
+        f"{shown(value)} is {kind(value)}" if isinstance(value, str | int | float) else f"it is {kind(value)}"
+    )
 
 
 def _explained(model: type[BaseModel], error: Any) -> tuple[str, str]:
@@ -203,19 +210,19 @@ def _explained(model: type[BaseModel], error: Any) -> tuple[str, str]:
         return (f"{what} in {'.'.join(loc[:-1])}" if loc[:-1] else what), remedy
     if fault == "missing":
         return f"{key} is missing", f"add {key} = …"
-    value = error["input"]
-    told = f"{key} is {kind(value)}" if set(loc) & SECRET else f"{key} = {shown(value)}"
     context = error.get("ctx", {})
     wrong = context.get("error")
     if isinstance(wrong, Wrong):
         return (f"{key}: {wrong.what}" if key else wrong.what), wrong.remedy
-    if fault == "literal_error":
-        choices = str(context["expected"]).replace("'", '"')
-        return f"{told} is not known", f"write {choices}"
+    value = error["input"]
+    secret = bool(SECRET.intersection(loc))
     if fault in _WANTED:
-        return told if set(loc) & SECRET else f"{told} is {kind(value)}", f"{key} takes {_WANTED[fault]}"
-    # What is left are bounds (greater_than, …), whose text names the bound and never the value.
-    return told, f"{key} {str(error['msg']).replace('Input should be', 'has to be')}"
+        return f"{key}: {f'it is {kind(value)}' if secret else told(value)}", f"{key} takes {_WANTED[fault]}"
+    # What is left are choices and bounds, and so strings and numbers.
+    what = f"{key}: it is {kind(value)}" if secret else f"{key} = {shown(value)}"
+    if fault == "literal_error":
+        return f"{what} is not known", "write " + str(context["expected"]).replace("'", '"')
+    return what, f"{key} {str(error['msg']).replace('Input should be', 'has to be')}"
 
 
 def keys(model: type[BaseModel], *inside: str) -> set[str]:
@@ -242,5 +249,7 @@ def expanded(text: str, folder: Path | None) -> Path:
         path = Path(text).expanduser()
     except RuntimeError:
         raise Wrong(f"no home folder is known for {shown(text)}", "write the whole path") from None
-    # normpath and not resolve(): links stay links, and only `..` and doubled slashes are tidied away.
-    return Path(os.path.normpath(folder / path if folder else path))
+    path = folder / path if folder else path
+    # The ledger knows targets by their path, so one place has one spelling. `..` behind a link means the
+    # parent of what the link leads to, which only resolving tells; other links stay as they are written.
+    return path.resolve() if ".." in path.parts else path

@@ -175,7 +175,7 @@ class Route(_Table):
     direction: Literal["pull", "push"] = "pull"
     every: LongerThanZero | None = 600.0
     cron: Annotated[str, AfterValidator(values.cron_text)] | None = None
-    include: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
+    include: Annotated[tuple[Text, ...], AfterValidator(values.some)] = ("*",)
     exclude: tuple[Text, ...] = ()
     regex: Annotated[str, AfterValidator(values.pattern)] | None = None
     recursive: StrictBool = False

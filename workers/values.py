@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from workers import quantities
-from workers.config_file import Source, Wrong, expanded, kind, nearest, shown
+from workers.config_file import Source, Wrong, expanded, nearest, shown, told
 from workers.cron import cron
 from workers.names import parsed
 
@@ -33,9 +33,7 @@ def duration(value: Any, info: ValidationInfo) -> float:
         return quantities.duration(value)
     if info.context is None and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise Wrong(
-        f"{shown(value)} is {kind(value)}, without a unit", 'write a duration, such as "90s" or "10m"'
-    )
+    raise Wrong(f"{told(value)}, without a unit", 'write a duration, such as "90s" or "10m"')
 
 
 def size(value: Any, info: ValidationInfo) -> int:
@@ -44,7 +42,7 @@ def size(value: Any, info: ValidationInfo) -> int:
         return quantities.size(value)
     if info.context is None and isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise Wrong(f"{shown(value)} is {kind(value)}, without a unit", 'write a size, such as "64KiB" or "5MiB"')
+    raise Wrong(f"{told(value)}, without a unit", 'write a size, such as "64KiB" or "5MiB"')
 
 
 def mode(value: Any, info: ValidationInfo) -> int:
@@ -53,7 +51,17 @@ def mode(value: Any, info: ValidationInfo) -> int:
         return int(value, 8)
     if info.context is None and isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise Wrong(f"{shown(value)} is not a file mode", 'write octal digits in quotes, such as "0640"')
+    what = (
+        f"{shown(value)} is not a file mode" if isinstance(value, str) else f"{told(value)}, not a file mode"
+    )
+    raise Wrong(what, 'write octal digits in quotes, such as "0640"')
+
+
+def some(values: tuple[str, ...]) -> tuple[str, ...]:
+    """A list with something in it."""
+    if not values:
+        raise Wrong("an empty list matches nothing", 'leave it out, or write ["*"]')
+    return values
 
 
 def one_line(text: str) -> str:
@@ -132,7 +140,7 @@ def network(text: str) -> str:
 def pair(value: Any) -> Any:
     """Two ports; what they are is checked one by one."""
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise Wrong(f"{kind(value)} is not two ports", "write the lowest and the highest: [50000, 50100]")
+        raise Wrong("it is not two ports", "write the lowest and the highest: [50000, 50100]")
     return tuple(value)
 
 
@@ -141,7 +149,7 @@ def folder(value: Any, info: ValidationInfo) -> Path:
     if isinstance(value, str):
         return expanded(value, info.context.folder if isinstance(info.context, Source) else None)
     if not isinstance(value, Path):
-        raise Wrong(f"{shown(value)} is {kind(value)}", "write a path, in quotes")
+        raise Wrong(told(value), "write a path, in quotes")
     return value
 
 
@@ -185,7 +193,7 @@ def remote_folder(value: Any, info: ValidationInfo) -> bytes:
                 f"{shown(value)} can't be written in {charset}", "set the endpoint's encoding"
             ) from None
     if not isinstance(value, bytes):
-        raise Wrong(f"{shown(value)} is {kind(value)}", 'write a path, such as "/outgoing"')
+        raise Wrong(told(value), 'write a path, such as "/outgoing"')
     return value
 
 

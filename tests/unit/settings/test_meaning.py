@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pydantic
@@ -52,6 +54,14 @@ def test_the_folder_is_that_of_the_link_and_not_of_its_target(tmp_path: Path) ->
     (tmp_path / "hidden" / "t.toml").write_text('[towline]\nstate_dir = "state"\n')
     (tmp_path / "t.toml").symlink_to("hidden/t.toml")
     assert load(tmp_path / "t.toml", {}).state_dir == tmp_path / "state"
+
+
+def test_dots_behind_a_link_lead_where_the_system_goes(tmp_path: Path, loaded: Load) -> None:
+    """`link/..` is the parent of what the link leads to; without dots a link stays as it is written."""
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("deep/er")
+    assert loaded(towline='state_dir = "link/../state"').state_dir == tmp_path / "deep" / "state"
+    assert loaded(towline='state_dir = "link/state"').state_dir == tmp_path / "link" / "state"
 
 
 def test_a_tilde_is_home(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,3 +217,12 @@ def test_python_gives_seconds_and_bytes_as_they_are() -> None:
         }
     )
     assert (endpoint.connect_timeout, endpoint.reconnect.within, endpoint.secret()) == (2.0, 3.5, "p")
+
+
+def test_settings_know_nothing_of_celery() -> None:
+    """A command that only reads the configuration does not wait for Celery to be imported."""
+    code = "import sys, workers.settings; sys.exit('celery' in sys.modules or 'kombu' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode
+        == 0
+    )
