@@ -8,7 +8,6 @@ history. It knows nothing of Celery and nothing of FTP; what goes in and comes o
 from workers.ledger.errors import IllegalStep, StalePoll
 from workers.ledger.history import Explanation, FileRow, Holder, RouteSummary
 from workers.ledger.ledger import Ledger
-from workers.ledger.names import printable, raw
 from workers.ledger.states import CLAIMED, State
 from workers.ledger.values import (
     Appeared,
@@ -53,8 +52,6 @@ __all__ = [
     "StalePoll",
     "State",
     "Vanished",
-    "printable",
-    "raw",
     "same_version",
     "temp_name",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, select, text, update
+from sqlalchemy import Connection, Row, Select, bindparam, exists, or_, select, text, update
 
 from workers.ledger.states import PUBLISHED_STATES, State
 from workers.ledger.tables import paths, versions
-from workers.ledger.values import Claim, Intent
+from workers.ledger.values import Claim, Intent, temp_name
 
 _COLUMNS = (
     paths.c.path_id,
@@ -102,6 +102,27 @@ def take(connection: Connection, rows: Sequence[Row[Any]], owner: str, lease_unt
     )
     older = _older_versions(connection, [row.path_id for row in rows if row.temp_fence is not None])
     return [_claim(row, older) for row in rows]
+
+
+def temps(connection: Connection, ledger_id: str, route: str, target: str) -> set[str]:
+    """The names of temps that a claim or an open intent uses, or that the next claim would go on with."""
+    alive = or_(
+        versions.c.state.in_([State.WAITING, State.READY, State.PUBLISHING]),
+        paths.c.claimed_version == versions.c.version_id,
+    )
+    found = connection.execute(
+        select(
+            paths.c.path_id, versions.c.version_id, paths.c.temp_fence, paths.c.fence, versions.c.intent_temp
+        )
+        .select_from(paths.join(versions, versions.c.path_id == paths.c.path_id))
+        .where(paths.c.route == route, paths.c.target == target, paths.c.temp_fence.is_not(None), alive)
+    )
+    names: set[str] = set()
+    for path_id, version_id, lowest, highest, intended in found:
+        names.update(temp_name(ledger_id, path_id, version_id, fence) for fence in range(lowest, highest + 1))
+        if intended is not None:
+            names.add(intended)
+    return names
 
 
 def _claimable(state: State) -> Select[Any]:

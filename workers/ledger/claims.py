@@ -28,8 +28,9 @@ from workers.ledger.values import Appeared, Claim, same_version
 class Claims:
     """`ledger.claims`."""
 
-    def __init__(self, database: Database, ownership: Ownership) -> None:
+    def __init__(self, database: Database, ownership: Ownership, ledger_id: str) -> None:
         self._database = database
+        self._ledger_id = ledger_id
         self._ownership = ownership
 
     def claim(
@@ -172,7 +173,7 @@ class Claims:
         """End a claim: size or time are no longer those of this version. It waits for a new look."""
         self._end(claim, Step.UNSETTLED, lambda now: {"looks": 0, "settled_since": now, "alone": False})
 
-    def end_leases(self, max_attempts: Mapping[str, int] | None = None) -> list[str]:
+    def end_leases(self, max_attempts: Mapping[str, int] | None = None) -> dict[str, int]:
         """End the claims whose lease is over, or whose owner on this host is gone; returns the routes that
         have work again.
 
@@ -183,6 +184,12 @@ class Claims:
         routes = leases.free_overdue(self._database, self._ownership, max_attempts or {})
         leases.forget_the_dead(self._database, self._ownership)
         return routes
+
+    def temps(self, route: str, target: str) -> set[str]:
+        """Names of all temps of the route that are in use, or that a later claim would go on with; the
+        rest is litter."""
+        with self._database.read() as connection:
+            return claiming.temps(connection, self._ledger_id, route, target)
 
     def retry(self, route: str, path: bytes) -> bool:
         """Somebody asks for another try: quarantined or spaced files are due at once, with all their

@@ -9,36 +9,75 @@ the refused ones, which a salted digest tells without keeping them.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, Select, and_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from workers.ledger.engine import Database, insert_missing
+from workers.ledger.owners import Ownership, known_owners
 from workers.ledger.tables import endpoints, meta
 from workers.ledger.values import EndpointState
 
-_OPEN = {"closed_at": None, "closed_reason": None, "closed_digest": None}
+_OPEN: dict[str, None] = {"closed_at": None, "closed_reason": None, "closed_digest": None}
+_NOBODY_TRIES: dict[str, None] = {"trying_owner": None, "trying_until": None}
 
 
 class Endpoints:
     """`ledger.endpoints`. An endpoint that was never used has no row, and the state of a fresh one."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ownership: Ownership) -> None:
         self._database = database
+        self._ownership = ownership
         self._salt: bytes | None = None
         self._digests: dict[bytes, str] = {}
 
     def get(self, name: str) -> EndpointState:
         """What is known of the endpoint now."""
         with self._database.read() as connection:
-            return _state(connection, name)
+            return _state(name, _row(connection, name))
 
-    def connected(self, name: str) -> None:
-        """A line was built: no failures in a row any more. Writes only where there were some."""
+    def may_login(self, name: str, credentials_digest: str, *, until_s: float) -> bool:
+        """Whether this process may try these credentials now.
+
+        Those that have worked before, always. Others by one process at a time, for `until_s` seconds: were
+        they wrong, a fleet that starts together would lock the account with its first tick.
+        """
         with self._database.read() as connection:
-            if not _state(connection, name).consecutive_failures:
-                return
-        self._set(name, consecutive_failures=0)
+            row = _row(connection, name)
+            if row is not None and row.proven_digest == credentials_digest:
+                return True
+        with self._database.write() as connection:
+            insert_missing(connection, endpoints, {"endpoint": name})
+            now = self._database.now(connection)
+            owner = self._ownership.register(connection, now)
+            row = _row(connection, name, lock=True)
+            if row is not None and self._is_anothers_turn(connection, row, credentials_digest, now):
+                return False
+            trying = update(endpoints).where(endpoints.c.endpoint == name)
+            connection.execute(trying.values(trying_owner=owner, trying_until=now + until_s))
+            return True
+
+    def _is_anothers_turn(
+        self, connection: Connection, row: Row[Any], credentials_digest: str, now: float
+    ) -> bool:
+        # Closed since the caller asked: its try would be the second one.
+        if row.closed_at is not None and row.closed_digest == credentials_digest:
+            return True
+        if row.trying_owner in (None, self._ownership.owner) or row.trying_until <= now:
+            return False
+        other = known_owners(connection).get(row.trying_owner)
+        return other is None or not self._ownership.is_gone(other)
+
+    def connected(self, name: str, credentials_digest: str) -> None:
+        """A line was built with these credentials: they work, and there are no failures in a row any more.
+
+        Writes only what is new.
+        """
+        with self._database.read() as connection:
+            row = _row(connection, name)
+        if row is None or row.consecutive_failures or row.proven_digest != credentials_digest:
+            self._set(name, consecutive_failures=0, proven_digest=credentials_digest, **_NOBODY_TRIES)
 
     def failed(self, name: str, error: str) -> int:
         """A line could not be built; returns how many times in a row, all processes together."""
@@ -54,7 +93,11 @@ class Endpoints:
                 )
                 .returning(endpoints.c.consecutive_failures)
             )
-            return int(connection.execute(counted).scalar_one())
+            failures = int(connection.execute(counted).scalar_one())
+            # Whoever failed before the login leaves the turn to the next; another's turn is not ours to end.
+            mine = and_(endpoints.c.endpoint == name, endpoints.c.trying_owner == self._ownership.owner)
+            connection.execute(update(endpoints).where(mine).values(**_NOBODY_TRIES))
+            return failures
 
     def close(self, name: str, reason: str, credentials_digest: str) -> None:
         """Nobody connects any more: these credentials were refused. A second refusal keeps the first
@@ -62,7 +105,7 @@ class Endpoints:
         with self._database.write() as connection:
             insert_missing(connection, endpoints, {"endpoint": name})
             now = self._database.now(connection)
-            known = _state(connection, name)
+            known = _state(name, _row(connection, name))
             connection.execute(
                 update(endpoints)
                 .where(endpoints.c.endpoint == name)
@@ -70,6 +113,8 @@ class Endpoints:
                     closed_at=known.closed_at or now,
                     closed_reason=reason,
                     closed_digest=credentials_digest,
+                    proven_digest=None,
+                    **_NOBODY_TRIES,
                     last_error=reason,
                     last_error_at=now,
                 )
@@ -80,23 +125,22 @@ class Endpoints:
         self._set(name, **_OPEN)
 
     def is_closed(self, name: str, credentials_digest: str) -> EndpointState | None:
-        """The endpoint's state when it is closed for these credentials, None when a line may be built.
+        """The endpoint's state when it is paused, or closed for these credentials; None when a line may be
+        built.
 
         Other credentials than the refused ones open it.
         """
         with self._database.read() as connection:
-            row = connection.execute(select(endpoints).where(endpoints.c.endpoint == name)).one_or_none()
-            if row is None or row.closed_at is None:
-                return None
-            if row.closed_digest == credentials_digest:
-                return _state(connection, name)
+            row = _row(connection, name)
+        if row is None or (row.closed_at is None and row.paused_at is None):
+            return None
+        if row.closed_at is None or row.closed_digest == credentials_digest:
+            return _state(name, row)
         with self._database.write() as connection:
             # Only what was read: somebody may have closed it for these very credentials meanwhile.
-            changed = update(endpoints).where(
-                endpoints.c.endpoint == name, endpoints.c.closed_digest == row.closed_digest
-            )
-            connection.execute(changed.values(**_OPEN))
-        return None
+            as_read = and_(endpoints.c.endpoint == name, endpoints.c.closed_digest == row.closed_digest)
+            connection.execute(update(endpoints).where(as_read).values(**_OPEN))
+        return None if row.paused_at is None else self.get(name)
 
     def digest(self, user: str, password: str) -> str:
         """A salted digest of credentials, to tell whether they are still the refused ones.
@@ -128,13 +172,13 @@ class Endpoints:
 
     def learn(self, name: str, features_json: str | None, not_after: float | None) -> None:
         """Remember what the server can, and when its certificate ends (epoch seconds; None: no TLS)."""
+        known = self.get(name)
+        if (known.features_json, known.certificate_not_after) != (features_json, not_after):
+            self._set(name, features=features_json, features_at=self._now(), certificate_not_after=not_after)
+
+    def _now(self) -> float:
         with self._database.read() as connection:
-            known = _state(connection, name)
-        if (known.features_json, known.certificate_not_after) == (features_json, not_after):
-            return
-        with self._database.read() as connection:
-            now = self._database.now(connection)
-        self._set(name, features=features_json, features_at=now, certificate_not_after=not_after)
+            return self._database.now(connection)
 
     def _set(self, name: str, **values: object) -> None:
         with self._database.write() as connection:
@@ -142,8 +186,12 @@ class Endpoints:
             connection.execute(update(endpoints).where(endpoints.c.endpoint == name).values(**values))
 
 
-def _state(connection: Connection, name: str) -> EndpointState:
-    row = connection.execute(select(endpoints).where(endpoints.c.endpoint == name)).one_or_none()
+def _row(connection: Connection, name: str, *, lock: bool = False) -> Row[Any] | None:
+    statement: Select[Any] = select(endpoints).where(endpoints.c.endpoint == name)
+    return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def _state(name: str, row: Row[Any] | None) -> EndpointState:
     if row is None:
         return EndpointState(name)
     return EndpointState(

@@ -11,6 +11,7 @@ alone is charged, since nothing else was in work.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,11 @@ def charged(row: Row[Any], state: State, error: str, now: float, max_attempts: i
     return values
 
 
-def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping[str, int]) -> list[str]:
-    """End the claims whose lease is over or whose owner is gone; returns their routes. One short read
-    when there are none."""
+def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping[str, int]) -> dict[str, int]:
+    """End the claims whose lease is over or whose owner is gone; returns how many, by route.
+
+    Where there are none it is one short read.
+    """
     with database.read() as connection:
         now = database.now(connection)
         holding = select(paths.c.owner, func.min(paths.c.lease_until)).where(paths.c.owner.is_not(None))
@@ -60,14 +63,14 @@ def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping
     known = {owner: other for owner, other in known.items() if owner in holders}
     gone = [owner for owner, other in known.items() if ownership.is_gone(other)]
     if not gone and all(until > now for until in holders.values()):
-        return []
+        return {}
     hands = {owner: ownership.in_hand(other) for owner, other in known.items()}
     with database.write() as connection:
         now = database.now(connection)
         rows = held.claimed_where(connection, or_(paths.c.owner.in_(gone), paths.c.lease_until <= now))
         judged = {row.version_id: _judge(row, hands, now, max_attempts) for row in rows}
         held.end(connection, judged, rows)
-    return sorted({row.route for row in rows})
+    return dict(Counter(row.route for row in rows))
 
 
 def _judge(
@@ -85,11 +88,15 @@ def _judge(
 
 def forget_the_dead(database: Database, ownership: Ownership) -> None:
     """Delete the rows and lock files of owners that hold nothing and are gone."""
-    with database.write() as connection:
+    with database.read() as connection:
         dead = forgettable(connection, ownership, database.now(connection))
-        for other in dead:
-            forget(connection, other.owner)
         known = known_owners(connection)
+    if dead:
+        with database.write() as connection:
+            # Asked again: one of another host that seemed idle may be claiming now.
+            dead = forgettable(connection, ownership, database.now(connection))
+            for other in dead:
+                forget(connection, other.owner)
     for other in dead:
         if other.host == ownership.host:
             other.lock_file.unlink(missing_ok=True)

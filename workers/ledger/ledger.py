@@ -34,9 +34,9 @@ class Ledger:
         self._ownership = ownership
         self.id = ledger_id
         self.polls = Polls(database, ownership)
-        self.claims = Claims(database, ownership)
+        self.claims = Claims(database, ownership, ledger_id)
         self.publishing = Publishing(database, ownership)
-        self.endpoints = Endpoints(database)
+        self.endpoints = Endpoints(database, ownership)
         self.routes = Routes(database)
         self.history = History(database)
         _open.add(self)

@@ -20,11 +20,11 @@ from sqlalchemy import Connection, Row, insert, select
 from workers.ledger import held
 from workers.ledger.engine import Database
 from workers.ledger.listings import write_updates
-from workers.ledger.names import printable
 from workers.ledger.owners import Ownership
 from workers.ledger.states import State, Step, after, allows
 from workers.ledger.tables import outbox, paths, versions
 from workers.ledger.values import Claim, FollowOn, Intent, Published
+from workers.names import printable
 
 _NO_INTENT: dict[str, Any] = {
     "intent_fence": None,
@@ -171,7 +171,7 @@ def _announcement(row: Row[Any], item: Published, then: FollowOn, now: float) ->
         "route": row.route,
         "path": printable(row.remote),
         "version": row.version_id,
-        "local": printable(item.local.encode("utf-8", "surrogateescape")),
+        "local": item.local,
         "bytes": item.bytes,
         "sha256": item.sha256,
         "published_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),

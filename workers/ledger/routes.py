@@ -9,6 +9,9 @@ from workers.ledger.engine import Database, insert_missing
 from workers.ledger.tables import routes
 from workers.ledger.values import RouteState
 
+_SOON_S = 1.0
+"""A look that comes this much later than the wanted one will do."""
+
 
 class Routes:
     """`ledger.routes`. A route that was never polled or paused has no row, and the state of a fresh one."""
@@ -36,6 +39,22 @@ class Routes:
         with self._database.write() as connection:
             resumed = update(routes).where(routes.c.route == route)
             connection.execute(resumed.values(paused_at=None, pause_reason=None))
+
+    def ask_look(self, route: str, in_s: float) -> bool:
+        """Whether a poll in `in_s` seconds has to be asked for: not when one was that will come as soon.
+
+        True makes the caller the one who asks. What was asked for and got lost is forgotten when its time is
+        over.
+        """
+        with self._database.write() as connection:
+            insert_missing(connection, routes, {"route": route})
+            now = self._database.now(connection)
+            here = routes.c.route == route
+            asked = connection.execute(select(routes.c.look_at).where(here).with_for_update()).scalar_one()
+            if asked is not None and now < asked <= now + in_s + _SOON_S:
+                return False
+            connection.execute(update(routes).where(here).values(look_at=now + in_s))
+            return True
 
 
 def route_state(row: Row[tuple[object, ...]]) -> RouteState:

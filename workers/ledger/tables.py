@@ -7,13 +7,10 @@ together.
 
 from __future__ import annotations
 
-import os
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -23,7 +20,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
@@ -36,20 +32,6 @@ metadata = MetaData()
 # names are made of them, and the follow-on task's receiver tells versions apart by them.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 Words = Text
-
-
-class FileName(TypeDecorator[str]):
-    """A local path as Python holds it (str with surrogate escapes), stored as its bytes: not every path
-    is UTF-8."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002, D102
-        return None if value is None else os.fsencode(value)
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:  # noqa: ARG002, D102
-        return None if value is None else os.fsdecode(value)
 
 
 meta = Table(
@@ -79,6 +61,8 @@ routes = Table(
     Column("generation", BigInteger, nullable=False, server_default=text("0")),
     Column("poll_owner", String(36)),
     Column("poll_until", Double),
+    # When the look that was asked for last, beside the schedule's own, is due.
+    Column("look_at", Double),
     Column("listed_at", Double),
     Column("complete_at", Double),
     Column("first_complete_at", Double),
@@ -102,6 +86,13 @@ paths = Table(
     Column("claimed_version", BigInteger),
     UniqueConstraint("route", "remote", "target", name="uq_paths_route_remote_target"),
     sqlite_autoincrement=True,
+)
+# Temps that may lie there, unclaimed: small, since publishing leaves none.
+Index(
+    "ix_paths_temps",
+    paths.c.route,
+    sqlite_where=paths.c.temp_fence.is_not(None),
+    postgresql_where=paths.c.temp_fence.is_not(None),
 )
 # Only what is claimed now: as small as the work in hand, however many paths are known.
 Index(
@@ -140,13 +131,13 @@ versions = Table(
     Column("reason", Words),
     Column("intent_fence", BigInteger),
     Column("intent_temp", Words),
-    Column("intent_final", FileName),
+    Column("intent_final", Words),
     Column("intent_size", BigInteger),
     Column("intent_sha256", String(64)),
     Column("intent_at", Double),
     Column("bytes", BigInteger),
     Column("sha256", String(64)),
-    Column("local", FileName),
+    Column("local", Words),
     Column("published_at", Double),
     Column("finished_at", Double),
     Column("vanished_at", Double),
@@ -196,6 +187,10 @@ endpoints = Table(
     Column("closed_at", Double),
     Column("closed_reason", Words),
     Column("closed_digest", String(64)),
+    # Credentials that have worked; others are tried by one process at a time.
+    Column("proven_digest", String(64)),
+    Column("trying_owner", String(36)),
+    Column("trying_until", Double),
     Column("paused_at", Double),
 )
 

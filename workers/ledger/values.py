@@ -115,7 +115,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is about to be renamed. `fence` is that of the claim under which the temp was written."""
+    """What is about to be renamed: `temp` to `final` (both printable, as the store names them).
+
+    fence: of the claim under which the intent was written; the temp's name holds it.
+    """
 
     path_id: int
     version_id: int
@@ -162,7 +165,7 @@ class FollowOn:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A file under its final name, durable. `local` is where it landed, as text; `bytes` its size."""
+    """A file under its final name, durable. `local` is where it landed, printable; `bytes` its size."""
 
     intent: Intent
     bytes: int
@@ -184,6 +187,7 @@ class EndpointState:
     closed_at: float | None = None
     closed_reason: str | None = None
     paused_at: float | None = None
+    """By somebody's `pause`; no line is built, as with `closed_at`."""
 
 
 @dataclass(frozen=True, slots=True)

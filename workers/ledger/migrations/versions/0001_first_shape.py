@@ -28,6 +28,9 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.Double()),
         sa.Column("closed_reason", sa.Text()),
         sa.Column("closed_digest", sa.String(length=64)),
+        sa.Column("proven_digest", sa.String(length=64)),
+        sa.Column("trying_owner", sa.String(length=36)),
+        sa.Column("trying_until", sa.Double()),
         sa.Column("paused_at", sa.Double()),
         sa.PrimaryKeyConstraint("endpoint"),
     )
@@ -84,6 +87,13 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
+        "ix_paths_temps",
+        "paths",
+        ["route"],
+        sqlite_where=sa.text("temp_fence IS NOT NULL"),
+        postgresql_where=sa.text("temp_fence IS NOT NULL"),
+    )
+    op.create_index(
         "ix_paths_claimed",
         "paths",
         ["owner", "lease_until"],
@@ -116,6 +126,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("poll_owner", sa.String(length=36)),
         sa.Column("poll_until", sa.Double()),
+        sa.Column("look_at", sa.Double()),
         sa.Column("listed_at", sa.Double()),
         sa.Column("complete_at", sa.Double()),
         sa.Column("first_complete_at", sa.Double()),
@@ -149,13 +160,13 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text()),
         sa.Column("intent_fence", sa.BigInteger()),
         sa.Column("intent_temp", sa.Text()),
-        sa.Column("intent_final", sa.LargeBinary()),
+        sa.Column("intent_final", sa.Text()),
         sa.Column("intent_size", sa.BigInteger()),
         sa.Column("intent_sha256", sa.String(length=64)),
         sa.Column("intent_at", sa.Double()),
         sa.Column("bytes", sa.BigInteger()),
         sa.Column("sha256", sa.String(length=64)),
-        sa.Column("local", sa.LargeBinary()),
+        sa.Column("local", sa.Text()),
         sa.Column("published_at", sa.Double()),
         sa.Column("finished_at", sa.Double()),
         sa.Column("vanished_at", sa.Double()),
