@@ -207,6 +207,6 @@ def test_data_channels_pass_too(start_server: Callable[..., FtpServer], name: st
         proxy.data.fault_next("reset", after=100_000)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             client.fetch("big.bin")
-        assert client.getresp().startswith(("4", "2"))
+        assert client.getmultiline()[:1] in "24"  # how the server saw it end
         assert client.fetch("big.bin") == content
         client.close()
