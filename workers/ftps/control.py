@@ -213,7 +213,7 @@ class Control:
         self.send_all([(verb, argument)], until=until)
 
     def send_all(self, commands: list[tuple[str, bytes]], *, until: float) -> None:
-        """Write several commands in one flight; a small one, since a peer whose replies pile up stops reading."""
+        """Write several commands in one flight; a small one: a peer whose replies pile up stops reading."""
         lines = [command(verb, argument) for verb, argument in commands]
         if not self._waiting:
             self._must_be_silent()

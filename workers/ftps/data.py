@@ -47,7 +47,7 @@ def ask_for_port(control: Control, *, epsv: bool, trusted: tuple[str, ...], time
     The address in a 227 is ignored, unless it lies in one of the `trusted` networks: it is a private one as
     often as not, and may be somebody else's (field note 41).
     """
-    host = control.stream.sock.getpeername()[0]
+    host = control.stream.host
     if epsv:
         reply = control.ask("EPSV", until=time.monotonic() + timeout)
         if not reply.refuses:
@@ -120,7 +120,7 @@ class Incoming:
         self._expect = expect
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Views, each valid until the next is asked for. Raises TransferBroken for more bytes than are due."""
+        """Views, each valid until the next is asked for. Raises TransferBroken for more than is due."""
         buffer = memoryview(bytearray(BLOCK))
         pace = Pace(self._idle)
         while True:

@@ -38,8 +38,8 @@ class Listing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._over:
-            self._entries.close()
             self._abandon(error or LineLost("a listing was left before its end"))
+            self._entries.close()
 
     def __iter__(self) -> Iterator[Entry]:
         return self._entries

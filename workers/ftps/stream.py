@@ -58,12 +58,13 @@ class ClearText(ProtocolError):
 class Stream:
     """A connected socket, clear or TLS, with one owner. `close()` is idempotent and never blocks.
 
-    name: what it is, for messages ("control", "data").
+    name: what it is, for messages ("control", "data"). host: the address of the other end.
     """
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
+    def __init__(self, sock: socket.socket, name: str, host: str) -> None:
         self.sock = sock
         self.name = name
+        self.host = host
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
@@ -80,7 +81,7 @@ class Stream:
             try:
                 sock.settimeout(share)
                 sock.connect(address)
-                return cls(sock, name)
+                return cls(sock, name, address[0])
             except OSError as error:
                 failure = error
                 sock.close()
@@ -123,12 +124,13 @@ class Stream:
             sock = secure
             _shake_hands(secure, until, doing)
         except (OSError, ValueError) as error:
+            told = _translated(error, sock, doing)
             sock.close()
-            raise translate(error, doing) from error
+            raise told from error
         except BaseException:
             sock.close()
             raise
-        return Stream(secure, self.name)
+        return Stream(secure, self.name, self.host)
 
     @property
     def tls(self) -> ssl.SSLSocket | None:
@@ -144,7 +146,7 @@ class Stream:
             self.sock.settimeout(_left(until, self.name))
             return self.sock.recv_into(buffer)
         except OSError as error:
-            raise self._translated(error) from error
+            raise _translated(error, self.sock, self.name) from error
 
     def read_now(self, size: int) -> bytes | None:
         """What has come already, without waiting; None: nothing; b"": the peer's end.
@@ -157,7 +159,7 @@ class Stream:
         except (BlockingIOError, ssl.SSLWantReadError):
             return None
         except OSError as error:
-            raise self._translated(error) from error
+            raise _translated(error, self.sock, self.name) from error
 
     def write(self, data: bytes | memoryview, until: float) -> None:
         """Hand all of `data` to the kernel, which says nothing about the peer. Raises LineLost, NoAnswer."""
@@ -171,7 +173,7 @@ class Stream:
             self.sock.settimeout(_left(until, self.name))
             return self.sock.send(view)
         except OSError as error:
-            raise self._translated(error) from error
+            raise _translated(error, self.sock, self.name) from error
 
     def say_end(self, until: float) -> None:
         """Send close_notify (TLS) and FIN. Reading further, in the raw, remains possible."""
@@ -181,7 +183,7 @@ class Stream:
                 _send_close_notify(secure, until)
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            raise self._translated(error) from error
+            raise _translated(error, self.sock, self.name) from error
 
     def close(self) -> None:
         """Close the socket, at once and without another word on it."""
@@ -195,13 +197,15 @@ class Stream:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
-    def _translated(self, error: OSError) -> FtpsError:
-        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-            # A server's failing child may write clear text into the TLS stream (field note 20). OpenSSL
-            # has eaten the first five bytes; the rest tells enough. A data channel's text is file content.
-            text = _clear_text(self.sock) if self.name == "control" else ""
-            return ClearText(self.name, f"…{text}" if text else "")
-        return translate(error, self.name)
+
+def _translated(error: OSError | ValueError, sock: socket.socket, doing: str) -> FtpsError:
+    """`translate`, and what the peer said in clear text where that is the reason."""
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        # A server's failing child may write clear text into the TLS stream (field note 20). OpenSSL has
+        # eaten the first five bytes; the rest tells enough.
+        text = _clear_text(sock, doing)
+        return ClearText(doing, f"…{text}" if text else "")
+    return translate(error, doing)
 
 
 def translate(error: OSError | ValueError, doing: str) -> FtpsError:
@@ -264,11 +268,13 @@ def _must_be_tls(secure: ssl.SSLSocket, doing: str) -> None:
     except BlockingIOError:
         return
     if first and first not in _TLS_RECORDS:
-        raise ClearText(doing, _clear_text(secure) if doing.startswith("control") else "")
+        raise ClearText(doing, _clear_text(secure, doing))
 
 
-def _clear_text(sock: socket.socket) -> str:
-    """What lies in the kernel's buffer, shown as far as it is text."""
+def _clear_text(sock: socket.socket, doing: str) -> str:
+    """What lies in the kernel's buffer, shown as far as it is text. On a data channel that is file content: nothing."""
+    if not doing.startswith("control"):
+        return ""
     with contextlib.suppress(OSError):
         sock.settimeout(0)
         # Past the TLS layer: SSLSocket.recv would hand the bytes to OpenSSL.

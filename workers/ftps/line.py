@@ -1,0 +1,271 @@
+"""Line: what every verb of a connection is made of.
+
+The states, the control connection, at most one data channel beside it, and the rule that holds them together:
+an operation is left through the final reply to its command, which makes the line READY, or the line is DEAD.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from workers.ftps import data as channel
+from workers.ftps import dialogue
+from workers.ftps.control import Control, Reply, command, refusal
+from workers.ftps.errors import (
+    BadName,
+    ConnectFailed,
+    FtpsError,
+    LineLost,
+    Refused,
+    TransferBroken,
+    Transient,
+)
+from workers.ftps.features import Features
+from workers.ftps.peer import Peer
+from workers.ftps.states import Event, Machine, State
+from workers.ftps.stream import Stream
+from workers.ftps.tls import TlsFacts, check_pins, client_context, facts
+
+# QUIT and its reply together; design R1 allows a second for the whole of close().
+_QUIT_S = 0.8
+# After a failed data handshake, the server's reason comes on the control connection, at once or never.
+_EXPLANATION_S = 2.0
+# Replies that mean: the data channel failed, not the file. RFC 959 §4.2.2.
+_DATA_FAILED = frozenset({425, 426, 451})
+
+
+class Line:
+    """The inside of a `Connection`; its attributes are described there."""
+
+    def __init__(self, peer: Peer, wire: Callable[[str], None] | None = None) -> None:
+        self.peer = peer
+        self.dead: FtpsError | None = None
+        self.features = Features()
+        self.tls: TlsFacts | None = None
+        self.data_resumed = 0
+        self.data_fresh = 0
+        self.opened_at = time.monotonic()
+        self._host = peer.host.removesuffix(".")  # a certificate's names have no final dot
+        self._wire = wire
+        self._machine = Machine()
+        self._opener = os.getpid()
+        self._context: ssl.SSLContext | None = None
+        self._control: Control | None = None
+        self._data: Stream | None = None
+
+    # -- life
+
+    def open(self, known: Features | None) -> None:
+        """The opening dialogue, all of it within `connect_timeout`. Raises what Connection.open does, untidied."""
+        peer, until = self.peer, self.opened_at + self.peer.connect_timeout
+        if peer.tls != "off":
+            self._context = client_context(peer.trust)
+        stream = Stream.dial(peer.host, peer.port, until, "control")
+        self._control = Control(stream, conceal=peer.password, wire=self._wire)
+        stream.keep_alive(peer.reply_timeout)
+        self._machine.step(Event.CONNECTED)
+        if peer.tls == "implicit":
+            self._secure(until)
+            dialogue.greet(self.control, until)
+            self._machine.step(Event.GREETED)
+        else:
+            dialogue.greet(self.control, until)
+            self._machine.step(Event.GREETED)
+            if peer.tls == "explicit":
+                dialogue.ask_for_tls(self.control, until)
+                self._secure(until)
+            else:
+                self._machine.step(Event.STAYED_CLEAR)
+        dialogue.log_in(self.control, peer.user, peer.password, peer.encoding, until)
+        self._machine.step(Event.LOGGED_IN)
+        if peer.tls == "off":
+            self._machine.step(Event.STAYED_CLEAR)
+        else:
+            dialogue.protect(self.control, until)
+            self._machine.step(Event.PROTECTED)
+        self.features = dialogue.prepare(self.control, peer.encoding, known, until)
+        self._machine.step(Event.PREPARED)
+
+    def _secure(self, until: float) -> None:
+        assert self._context is not None
+        self._control = self.control.secured(self._context, self._host, until)
+        secure = self._control.stream.tls
+        assert secure is not None
+        check_pins(secure, self.peer.trust)
+        self.tls = facts(secure)
+        self._machine.step(Event.SECURED)
+
+    def close(self) -> None:
+        """Say QUIT if nothing is owed, and end."""
+        if self.state is State.READY and os.getpid() == self._opener:
+            with contextlib.suppress(FtpsError):
+                self.control.ask("QUIT", until=time.monotonic() + _QUIT_S)
+        self.die(None)
+
+    def die(self, why: BaseException | None) -> None:
+        """End for good: sockets closed at once, no QUIT, no close_notify. The first reason is kept."""
+        if self.dead is None and why is not None:
+            state = self.state.value
+            self.dead = (
+                why if isinstance(why, FtpsError) else FtpsError(f"left in {state}: {type(why).__name__}")
+            )
+        self._machine.step(Event.DIED)
+        self._drop_data()
+        if self._control is not None:
+            self._drop(self._control.stream)
+
+    @property
+    def state(self) -> State:
+        """Where the line stands."""
+        return self._machine.state
+
+    @property
+    def control(self) -> Control:
+        """The control connection."""
+        assert self._control is not None
+        return self._control
+
+    @property
+    def used_at(self) -> float:
+        """Monotonic time of the last reply."""
+        return self._control.answered_at if self._control is not None else self.opened_at
+
+    # -- operations
+
+    @contextlib.contextmanager
+    def operation(self) -> Iterator[None]:
+        """Around all that talks: left by an exception, the line is READY if nothing is owed, else DEAD."""
+        if os.getpid() != self._opener:
+            self.close()
+        if self.state is State.DEAD:
+            loss = self.dead.loss if isinstance(self.dead, Transient) else None
+            raise LineLost(f"the line is dead already: {self.dead or 'closed'}", loss=loss)
+        try:
+            yield
+        except BaseException as error:
+            # KeyboardInterrupt and a caller's own too: an unread reply would answer the next question.
+            if isinstance(error, Refused | TransferBroken | BadName) and not self.control.owed:
+                self._settle()
+            else:
+                self.die(error)
+            raise
+
+    def ask(self, verb: str, argument: bytes = b"", *, timeout: float | None = None) -> Reply:
+        """One command and its final reply. Raises BadName, Refused, Transient."""
+        command(verb, argument)
+        until = time.monotonic() + (self.peer.reply_timeout if timeout is None else timeout)
+        self._machine.step(Event.SENT)
+        reply = self.control.ask(verb, argument, until=until)
+        self._machine.step(Event.SETTLED)
+        if reply.refuses:
+            raise refusal(verb, reply)
+        return reply
+
+    def ask_all(self, commands: list[tuple[str, bytes]]) -> list[Reply]:
+        """Commands in one flight, and their replies; refusals are returned."""
+        self._machine.step(Event.SENT)
+        self.control.send_all(commands, until=self._reply_deadline())
+        replies = [self.control.reply(self._reply_deadline()) for _ in commands]
+        self._machine.step(Event.SETTLED)
+        return replies
+
+    def begin(self, verb: str, path: bytes, offset: int = 0) -> Stream:
+        """A secured data channel, with `verb` begun on it: port, TCP, command, 1xx, TLS, in this order."""
+        command(verb, path)
+        peer, control = self.peer, self.control
+        self._machine.step(Event.PORT_WANTED)
+        address = channel.ask_for_port(
+            control, epsv=self.features.epsv, trusted=peer.trust_pasv_address, timeout=peer.reply_timeout
+        )
+        if not address.epsv and self.features.epsv:
+            self.features = replace(self.features, epsv=False)
+        try:
+            self._data = Stream.dial(
+                address.host, address.port, time.monotonic() + peer.connect_timeout, "data"
+            )
+        except ConnectFailed as error:
+            raise TransferBroken(str(error)) from error
+        if offset:
+            reply = control.ask("REST", str(offset).encode(), until=self._reply_deadline())
+            if reply.refuses:
+                raise refusal("REST", reply)
+        control.send(verb, path, until=self._reply_deadline())
+        self._machine.step(Event.SENT)
+        reply = control.reply(self._reply_deadline())
+        if reply.refuses:
+            raise self._refusal(verb, reply)
+        self._machine.step(Event.BEGUN)
+        if self._context is not None:
+            self._secure_data(verb, self._context)
+        self._machine.step(Event.DATA_SECURED)
+        return self._data
+
+    def _secure_data(self, verb: str, context: ssl.SSLContext) -> None:
+        """TLS with the control connection's session as it is now, and the control connection's host name."""
+        plain = self._data
+        assert plain is not None
+        try:
+            self._data = plain.secured(
+                context, self._host, self._reply_deadline(), session=self.control.session
+            )
+        except Transient as failure:
+            # A refused session is explained on the control connection: 425, 522.
+            reply = self.control.reply(time.monotonic() + _EXPLANATION_S)
+            if reply.refuses:
+                raise self._refusal(verb, reply) from failure
+            raise TransferBroken(str(failure)) from failure
+        secure = self._data.tls
+        assert secure is not None
+        check_pins(secure, self.peer.trust)
+        if secure.session_reused:
+            self.data_resumed += 1
+        else:
+            self.data_fresh += 1
+
+    def end_of_data(self) -> None:
+        self._drop_data()
+        self._machine.step(Event.MOVED)
+
+    def final_reply(self, verb: str, *, all_moved: bool) -> Reply:
+        """The reply that settles a transfer. Raises Refused, TransferBroken."""
+        try:
+            reply = self.control.reply(self._reply_deadline())
+        except Transient as lost:
+            raise TransferBroken(
+                f"{verb}: no final reply: {lost}", loss=lost.loss, all_moved=all_moved
+            ) from lost
+        if reply.refuses:
+            raise self._refusal(verb, reply)
+        self._machine.step(Event.SETTLED)
+        return reply
+
+    def _refusal(self, verb: str, reply: Reply) -> Refused | TransferBroken:
+        # 522 on a line that resumed before: its ticket has ended, and a new line has a new one.
+        if reply.code in _DATA_FAILED or (reply.code == 522 and self.data_resumed):
+            return TransferBroken(f"{verb}: {reply}")
+        return refusal(verb, reply)
+
+    def _reply_deadline(self) -> float:
+        return time.monotonic() + self.peer.reply_timeout
+
+    def _drop_data(self) -> None:
+        if self._data is not None:
+            self._drop(self._data)
+            self._data = None
+
+    def _drop(self, stream: Stream) -> None:
+        # In a forked child the parent's TLS state and TCP connection are not ours to end (R15).
+        if os.getpid() == self._opener:
+            stream.close()
+        else:
+            stream.abandon()
+
+    def _settle(self) -> None:
+        self._drop_data()
+        if self.state is not State.READY:
+            self._machine.step(Event.SETTLED)
