@@ -1,0 +1,80 @@
+"""`towline check`: the configuration, then each endpoint and route for real."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import click
+
+from workers import findings
+from workers.cli import configuration
+from workers.cli.exits import code_of, first_that_applies, sentence
+from workers.cli.foreground import foreground, verbose_option
+from workers.cli.output import json_option, print_json, status
+from workers.config_file import nearest
+from workers.errors import TowlineError, UnknownName
+from workers.settings import Settings, check_time_budget
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@json_option
+@verbose_option
+def check(names: Sequence[str], as_json: bool) -> None:
+    """Try the configuration, then the endpoints and routes called NAME, or all of them, for real."""
+    settings = configuration()
+    check_time_budget(settings)
+    told: list[dict[str, Any]] = []
+    codes: list[int] = []
+    if not as_json:
+        click.echo(f"{settings.path}: ok")
+    with foreground() as process:
+        for endpoint, routes in _wanted(settings, names).items():
+            try:
+                with status(f"looking at {endpoint}"):
+                    found = findings.endpoint(process, endpoint, routes)
+            except TowlineError as failure:
+                codes.append(code_of(failure))
+                told.append({"endpoint": endpoint, "failure": repr(failure), "told": sentence(failure)})
+                if not as_json:
+                    click.echo(f"{endpoint}\n  FAILS  {sentence(failure)}")
+            else:
+                codes += map(code_of, found.failures)
+                told.append(found.to_json())
+                if not as_json:
+                    _print(found.findings)
+    code = first_that_applies(codes)
+    if as_json:
+        print_json({"configuration": str(settings.path), "endpoints": told})
+    click.get_current_context().exit(code)
+
+
+def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Collection[str] | None]:
+    """The endpoints to look at, each with its routes to look at; None: all of them. Raises UnknownName."""
+    if not names:
+        return dict.fromkeys(settings.endpoints)
+    whole = [name for name in names if name in settings.endpoints]
+    wanted: dict[str, Collection[str] | None] = dict.fromkeys(whole)
+    routes: dict[str, list[str]] = {}
+    for name in names:
+        if name in settings.routes:
+            routes.setdefault(settings.routes[name].endpoint, []).append(name)
+        elif name not in settings.endpoints:
+            raise UnknownName(
+                "route or endpoint", name, nearest(name, [*settings.routes, *settings.endpoints])
+            )
+    return {**routes, **wanted}
+
+
+def _print(found: Sequence[findings.Finding]) -> None:
+    width = max(len(finding.what) for finding in found)
+    about = None
+    for finding in found:
+        if finding.about != about:
+            about = finding.about
+            click.echo(about)
+        mark = "FAILS" if finding.failure is not None else "ok" if finding.remedy is None else "look"
+        click.echo(f"  {mark:<5}  {finding.what:<{width}}  {finding.told}")
+        if finding.remedy is not None:
+            click.echo(f"         {'':<{width}}  → {finding.remedy}")

@@ -1,0 +1,153 @@
+"""What the verbs that work without a broker share: a process of their own, names, refusals in words."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+
+import click
+
+from workers.cli import configuration
+from workers.cli.exits import SOME_FAILED, WRONG
+from workers.errors import PermissionRefused, TowlineError
+from workers.ftps.connection import Connection
+from workers.ftps.errors import BadName, Missing, Refused
+from workers.ftps.listing import Entry
+from workers.names import parsed, printable
+from workers.process import Process
+from workers.session import Tally
+from workers.settings import Route
+
+T = TypeVar("T")
+
+# 550 is "no such file" and "you may not" alike (RFC 959 §4.2); the servers of the tests, and IIS, say which
+# one it is in these words.
+_FORBIDDEN = re.compile(r"permission|denied|not allowed|forbidden|not permitted|privilege", re.IGNORECASE)
+
+
+class Ended(click.ClickException):
+    """A verb that ends with a sentence and an exit code of its own."""
+
+    exit_code: int  # type: ignore[misc]  # click has it as a constant of the class
+
+    def __init__(self, message: str, code: int = SOME_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """The sentence, like those of all other failures."""
+        click.echo(f"towline: {self.format_message()}", err=True, file=file)
+
+
+class RemoteName(click.ParamType[bytes]):
+    r"""A remote path as people type it: `\xNN` for a byte that isn't UTF-8, `\\` for a backslash."""
+
+    name = "path"
+
+    def __init__(self, *, from_root: bool) -> None:
+        """from_root: a path without a slash in front begins at the root, else wherever the verb says."""
+        self._from_root = from_root
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """The path as bytes."""
+        if isinstance(value, bytes):
+            return value
+        try:
+            path = parsed(value)
+        except ValueError as wrong:
+            self.fail(str(wrong), param, ctx)
+        if not path:
+            self.fail("the path is empty", param, ctx)
+        # Towline never changes the folder of a line (design R11), so nothing is relative to one.
+        return b"/" + path if self._from_root and not path.startswith(b"/") else path
+
+
+REMOTE = RemoteName(from_root=True)
+REMOTE_OF_ROUTE = RemoteName(from_root=False)
+
+
+def absolute(route: Route, path: bytes) -> bytes:
+    """A path of a route's: as it is, or below the route's remote folder."""
+    return path if path.startswith(b"/") else route.remote.rstrip(b"/") + b"/" + path
+
+
+def _speak(ctx: click.Context, param: click.Parameter, count: int) -> None:  # noqa: ARG001
+    if count:
+        form = "%(asctime)s %(name)s: %(message)s"
+        logging.basicConfig(level=logging.INFO if count == 1 else logging.DEBUG, format=form)
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=_speak,
+    help="Tell on stderr what happens to the line.",
+)
+
+
+@contextmanager
+def foreground() -> Iterator[Process]:
+    """What this command holds while it works; closed at its end, however it ends."""
+    process = Process(configuration())
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def on_line(
+    process: Process,
+    endpoint: str,
+    operation: Callable[[Connection], T],
+    *,
+    name: str,
+    path: bytes,
+    tally: Tally,
+) -> T:
+    """Run one operation about `path` on an endpoint's line; a refusal becomes a failure that names the two.
+
+    Raises PermissionRefused, `Ended`, and what `Session.run` raises.
+    """
+    session = process.session(endpoint)
+    try:
+        return session.run(operation, name=name, tally=tally)
+    except Refused as refusal:
+        raise refused(endpoint, path, refusal) from refusal
+    except BadName as wrong:
+        raise Ended(f"{printable(path)}: no command can carry this name: {wrong}", WRONG) from wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A folder as one listing showed it; `reason`: why it is not complete."""
+
+    entries: list[Entry]
+    complete: bool
+    reason: str | None
+
+
+def listed(process: Process, endpoint: str, folder: bytes, tally: Tally) -> Listed:
+    """List a remote folder. Raises as `on_line` does."""
+
+    def read(line: Connection) -> Listed:
+        with line.listing(folder) as listing:
+            entries = list(listing)
+        return Listed(entries, listing.complete, listing.reason)
+
+    return on_line(process, endpoint, read, name="list", path=folder, tally=tally)
+
+
+def refused(endpoint: str, path: bytes, refusal: Refused) -> TowlineError | Ended:
+    """What a refusal means for a person: forbidden, missing, or just the server's words."""
+    shown = printable(path)
+    if not isinstance(refusal, Missing) and _FORBIDDEN.search(refusal.text):
+        return PermissionRefused(endpoint, shown, str(refusal))
+    if isinstance(refusal, Missing):
+        return Ended(f"{endpoint} has no {shown} ({refusal})\n  look with `towline ls {endpoint} …`")
+    return Ended(f"{endpoint} refused {shown}: {refusal}")

@@ -1,0 +1,59 @@
+"""`towline ls`: list a remote folder."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from workers.cli.exits import NOT_WHOLE
+from workers.cli.foreground import REMOTE, Ended, foreground, listed, verbose_option
+from workers.cli.output import counted, iso, json_option, local_time, print_json, print_table, say
+from workers.ftps.listing import Entry
+from workers.names import printable
+from workers.session import Tally
+
+
+@click.command()
+@click.argument("endpoint")
+@click.argument("path", type=REMOTE)
+@json_option
+@verbose_option
+def ls(endpoint: str, path: bytes, as_json: bool) -> None:
+    """List the folder PATH of an endpoint. An incomplete listing is shown, and ends with exit code 5."""
+    with foreground() as process:
+        folder = listed(process, endpoint, path, Tally())
+    if as_json:
+        entries = [_as_json(path, entry) for entry in folder.entries]
+        print_json({"complete": folder.complete, "reason": folder.reason, "entries": entries})
+    else:
+        _print(folder.entries)
+    if not folder.complete:
+        raise Ended(f"{endpoint} did not list all of {printable(path)}: {folder.reason}", NOT_WHOLE)
+
+
+def _as_json(folder: bytes, entry: Entry) -> dict[str, Any]:
+    return {
+        "path": printable(folder.rstrip(b"/") + b"/" + entry.name),
+        "type": entry.kind,
+        "size": entry.size,
+        "modified": iso(entry.modified),
+        "precision_s": entry.precision_s,
+    }
+
+
+def _print(entries: list[Entry]) -> None:
+    rows = [
+        (entry.kind, entry.size, local_time(entry.modified), _name(entry))
+        for entry in sorted(entries, key=lambda entry: entry.name)
+    ]
+    if rows:
+        print_table(("type", "size", "modified", "name"), rows, right=("size",))
+    if sys.stdout.isatty():
+        say(counted(len(rows), "entry", "entries"))
+
+
+def _name(entry: Entry) -> str:
+    shown = printable(entry.name)
+    return f"{shown} -> {printable(entry.target)}" if entry.target is not None else shown

@@ -1,0 +1,129 @@
+"""`towline routes`: a line a route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from workers.cli.foreground import foreground
+from workers.cli.output import iso, json_option, local_time, print_json, print_table
+from workers.cron import Cron, cron
+from workers.ledger import Counts, RouteState
+from workers.process import Process
+from workers.settings import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is told of one route. Times are epoch seconds."""
+
+    route: Route
+    state: RouteState
+    counts: Counts
+    last_published_at: float | None
+    next_due: float | None
+
+    @property
+    def waiting(self) -> int:
+        """Files known and not fetched: unsettled, ready, or spaced after a failure."""
+        return self.counts.waiting + self.counts.ready + self.counts.later
+
+    @property
+    def published(self) -> int:
+        """Files whose copy is durable."""
+        return self.counts.published + self.counts.finished
+
+
+@click.command()
+@json_option
+def routes(as_json: bool) -> None:
+    """A line a route: when it was listed, what waits, what is in flight, what failed."""
+    with foreground() as process:
+        lines = _lines(process)
+    if as_json:
+        print_json({"routes": [_as_json(line) for line in lines]})
+        return
+    columns = ("route", "listed", "next", "waiting", "in flight", "published", "quarantined", "last error")
+    rows = [
+        (
+            line.route.name,
+            local_time(line.state.complete_at),
+            "paused" if line.state.paused_at is not None else local_time(line.next_due),
+            line.waiting,
+            line.counts.claimed,
+            line.published,
+            line.counts.quarantined,
+            line.state.last_error,
+        )
+        for line in lines
+    ]
+    print_table(columns, rows, right=columns[3:7])
+
+
+def _lines(process: Process) -> list[Line]:
+    ways = list(process.settings.routes.values())
+    zone, now = ZoneInfo(process.settings.timezone), process.ledger.now()
+    found = process.ledger.history.summary([route.name for route in ways])
+    return [
+        Line(route, one.state, one.counts, one.last_published_at, next_due(route, one.state, now, zone))
+        for route, one in zip(ways, found, strict=True)
+    ]
+
+
+def next_due(route: Route, state: RouteState, now: float, zone: ZoneInfo) -> float | None:
+    """When beat asks for the next poll, epoch seconds, as far as the ledger can tell; None while paused.
+
+    An interval counts from the last listing, since beat keeps its ticks to itself: a route that was never
+    listed, or whose tick has passed without a listing, is due now.
+    """
+    if state.paused_at is not None:
+        return None
+    if route.cron is not None:
+        return next_tick(cron(route.cron), datetime.fromtimestamp(now, zone)).timestamp()
+    assert route.every is not None, "a route has either every or cron"
+    return max(now, (state.listed_at or 0.0) + route.every)
+
+
+def next_tick(schedule: Cron, now: datetime) -> datetime:
+    """The first minute after `now`, by the clock of its zone, in which all five fields match."""
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    # Eight years hold a 29 February, also around 2100; `cron` refuses days that never come.
+    for _ in range(8 * 366):
+        if _is_on(schedule, day):
+            for hour in sorted(schedule.hours):
+                for minute in sorted(schedule.minutes):
+                    tick = day.replace(hour=hour, minute=minute)
+                    if tick.astimezone(UTC) > now.astimezone(UTC):
+                        return tick
+        day += timedelta(days=1)
+    raise ValueError("a schedule that never ticks")
+
+
+def _is_on(schedule: Cron, day: datetime) -> bool:
+    weekday = day.isoweekday() % 7
+    return day.day in schedule.days and day.month in schedule.months and weekday in schedule.weekdays
+
+
+def _as_json(line: Line) -> dict[str, Any]:
+    counts, state = line.counts, line.state
+    return {
+        "route": line.route.name,
+        "endpoint": line.route.endpoint,
+        "paused_since": iso(state.paused_at),
+        "listed_at": iso(state.listed_at),
+        "last_complete_listing": iso(state.complete_at),
+        "next_due": iso(line.next_due),
+        "waiting": counts.waiting,
+        "ready": counts.ready + counts.later,
+        "in_flight": counts.claimed,
+        "published": line.published,
+        "last_published_at": iso(line.last_published_at),
+        "quarantined": counts.quarantined,
+        "vanished": counts.vanished,
+        "last_error": state.last_error,
+        "last_error_at": iso(state.last_error_at),
+    }
