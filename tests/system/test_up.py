@@ -1,0 +1,231 @@
+"""`towline up`: real broker, workers, beat and Flower as one tree."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from celery import Celery
+
+from tests.servers.valkey import Valkey
+from tests.system.processes import ends
+from tests.waiting import wait_until
+from workers.broker import answers
+
+COMES_UP_WITHIN = 60.0  # seconds, for five Python processes on a busy machine
+WORKERS = {"polls", "transfers"}
+
+
+class Up:
+    """One running `towline up`."""
+
+    def __init__(self, folder: Path, *arguments: str, configuration: str = "") -> None:
+        self.state = folder / "state"
+        self._log = folder / f"up-{len(list(folder.glob('up-*')))}.log"
+        config = folder / "towline.toml"
+        config.write_text(f'[towline]\nstate_dir = "{self.state}"\nstop_grace = "5s"\n{configuration}')
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TOWLINE_")}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workers.cli", "up", "--config", config, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def broker_url(self) -> str:
+        address = self.state / "broker.url"
+        wait_until(
+            lambda: address.exists() or self.process.poll() is not None, COMES_UP_WITHIN, what=self.said
+        )
+        return address.read_text()
+
+    def workers(self, url: str | None = None) -> set[str]:
+        """The worker nodes that answer a ping now, without their host."""
+        app = Celery(broker=url or self.broker_url)
+        with app.connection() as fresh:  # the pool's may be broken, where a test has killed the broker
+            replies = app.control.ping(timeout=1.0, connection=fresh)
+        return {name.partition("@")[0] for reply in replies for name in reply}
+
+    def wait_for_workers(self, url: str | None = None) -> None:
+        wait_until(lambda: self.workers(url) == WORKERS, COMES_UP_WITHIN, what="workers: " + self.said)
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of all processes below it."""
+        found = {}
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found[process.pid] = " ".join(process.cmdline())
+        return found
+
+    def pid_of(self, words: str) -> int:
+        """The process that `up` itself started with these words in its command line."""
+        children = psutil.Process(self.process.pid).children()
+        return int(next(child.pid for child in children if words in " ".join(child.cmdline())))
+
+    def flower(self, path: str, *, login: str | None) -> Any:
+        """Flower's answer, read as JSON. Raises urllib's HTTPError."""
+        port = self.said.partition("http://127.0.0.1:")[2].split()[0]
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
+        if login is not None:
+            request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+@pytest.fixture
+def start_up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    """Starts `towline up` with arguments; ends it with the test."""
+    with contextlib.ExitStack() as started:
+
+        def start(*arguments: str, configuration: str = "") -> Up:
+            up = Up(tmp_path, *arguments, configuration=configuration)
+            started.callback(up.end)
+            return up
+
+        yield start
+
+
+def test_everything_comes_up_and_goes_in_order(start_up: Callable[..., Up]) -> None:
+    """Both workers answer, Flower wants its password, none is in sight; SIGTERM ends all of it with 0."""
+    up = start_up("--flower-port", "0", "--processes", "1")
+    up.wait_for_workers()
+    url, login = up.broker_url, (up.state / "flower.auth").read_text().strip()
+
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        up.flower("/api/workers", login=None)
+    assert {name.partition("@")[0] for name in up.flower("/api/workers?refresh=1", login=login)} == WORKERS
+
+    running = up.processes()
+    secrets = (login.partition(":")[2], url.split(":")[2].partition("@")[0])
+    for secret in secrets:
+        assert not any(secret in command for command in running.values())
+    assert (up.state / "flower.auth").stat().st_mode & 0o777 == 0o600
+    assert any("worker -n transfers@%h -Q towline.transfers -c 1" in command for command in running.values())
+
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait(20) == 0, up.said
+    order = [line.partition("stopping ")[2] for line in up.said.splitlines() if "│ stopping " in line]
+    assert order == ["beat", "polls, transfers", "flower", "broker"]
+    assert "killed" not in up.said
+    assert all(ends(pid) for pid in running)
+    assert not (up.state / "broker.url").exists()
+    for secret in secrets:
+        assert secret not in up.said
+
+
+def test_second_up_in_the_same_state_dir_is_refused(start_up: Callable[..., Up]) -> None:
+    """One `up` at a time: the second ends with 2, names the folder and the process, and harms nothing."""
+    first = start_up("--no-flower", "--processes", "1")
+    url = first.broker_url
+    second = start_up("--no-flower")
+    assert second.process.wait(COMES_UP_WITHIN) == 2
+    assert (
+        f"towline: {first.state}: another `towline up` works there (process {first.process.pid})"
+        in second.said
+    )
+    assert answers(url)
+
+
+def test_killed_worker_broker_and_beat_are_started_again(start_up: Callable[..., Up]) -> None:
+    """What dies is started again, the broker at its old address, and the workers go on."""
+    up = start_up("--no-flower", "--processes", "1")
+    up.wait_for_workers()
+    url = up.broker_url
+    for words, name in (
+        ("-n transfers@", "transfers"),
+        ("valkey-server", "broker"),
+        ("workers.app beat", "beat"),
+    ):
+        before = up.pid_of(words)
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda name=name: f"{name} was killed by SIGKILL" in up.said, what=up.said)  # type: ignore[misc]
+    wait_until(lambda: answers(url), COMES_UP_WITHIN, what=up.said)
+    up.wait_for_workers()
+    assert up.broker_url == url
+    assert up.pid_of("workers.app beat")
+
+
+def test_nothing_outlives_a_killed_up(start_up: Callable[..., Up]) -> None:
+    """SIGKILL of `up` leaves no process behind: no broker, no worker, none of its pool's."""
+    up = start_up("--flower-port", "0", "--processes", "2")
+    up.wait_for_workers()
+    running = up.processes()
+    assert (
+        len(running) >= 4 + 2 + 2
+    )  # broker, two workers, Flower (and beat), and the processes of both pools
+    up.process.kill()
+    assert [command for pid, command in running.items() if not ends(pid)] == []
+
+
+def test_killed_up_can_be_followed_by_another(start_up: Callable[..., Up]) -> None:
+    """Lock and address that a killed `up` left behind don't keep the next one from starting."""
+    first = start_up("--no-flower", "--processes", "1")
+    url = first.broker_url
+    first.process.kill()
+    first.process.wait()
+    assert (first.state / "broker.url").exists()
+    second = start_up("--no-flower", "--processes", "1")
+    wait_until(lambda: answers(url), COMES_UP_WITHIN, what=second.said)
+    assert second.process.poll() is None
+
+
+def test_configured_broker_is_used(start_up: Callable[..., Up], valkey: Valkey) -> None:
+    """With a broker in the configuration none is started, and the workers talk to that one."""
+    url = valkey.url()
+    up = start_up("--no-flower", "--processes", "1", configuration=f'broker = "{url}"\n')
+    up.wait_for_workers(url)
+    assert not (up.state / "broker.url").exists()
+    assert not any("valkey-server" in command for command in up.processes().values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "configuration", "told"),
+    [
+        ((), "leese = '60s'\n", "lease"),
+        ((), "visibility_timeout = '1m'\n", "visibility_timeout"),
+        (("--processes", "0"), "", "--processes"),
+    ],
+    ids=["unknown key", "time budget", "no process"],
+)
+def test_wrong_configuration_starts_nothing(
+    start_up: Callable[..., Up], arguments: tuple[str, ...], configuration: str, told: str
+) -> None:
+    """A wrong configuration or usage ends with 2 and names it, before any process is started."""
+    up = start_up(*arguments, configuration=configuration)
+    assert up.process.wait(COMES_UP_WITHIN) == 2
+    assert told in up.said
+    assert not (up.state / "broker").exists()
+
+
+def test_taken_flower_port_is_said(start_up: Callable[..., Up]) -> None:
+    """A port for Flower that somebody else has is an error before anything starts, when it was asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        up = start_up("--flower-port", str(taken.getsockname()[1]))
+        assert up.process.wait(COMES_UP_WITHIN) == 2
+        assert f"--flower-port {taken.getsockname()[1]}: Address already in use" in up.said
