@@ -85,14 +85,14 @@ class Lane:
         self.bytes_down = 0
         self.rate: float | None = None  # bytes a second each way, for lines opened from now on
         self.faults: deque[Fault] = deque()
-        self.lines: set[Line] = set()
+        self.lines: set[Line] = set()  # also the black holes that an end still holds
         self._do = do
         self.strike: Callable[[Kind], int] = lambda _: 0  # set by the proxy
 
     @property
     def open(self) -> int:
-        """Lines now open; one that is swallowed counts as long as an end holds it."""
-        return len(self.lines)
+        """Lines through which bytes can pass."""
+        return sum(not line.swallowing for line in self.lines)
 
     def fault_next(self, kind: Kind, *, after: int = 0, counting: Way = "down", lines: int = 1) -> None:
         """Plans a fault for each of the next lines; those after them pass untouched."""

@@ -80,7 +80,8 @@ class CuttingProxy:
         """Resets what is open and stops listening."""
         if self._running:
             self._running = False
-            self._bell.send(b"!")
+            with contextlib.suppress(OSError):  # the thread may have seen it already
+                self._bell.send(b"!")
             self._thread.join()
 
     def __enter__(self) -> Self:
@@ -220,7 +221,7 @@ class CuttingProxy:
         return self._strike_line(line, fault.kind)
 
     def _strike(self, lane: Lane, kind: Kind) -> int:
-        lines = list(lane.lines)
+        lines = [line for line in lane.lines if not line.swallowing]
         for line in lines:
             self._strike_line(line, kind)
         return len(lines)
