@@ -1,4 +1,4 @@
-"""Reads the Dockerfile, and runs its build stage here: the same commands on the same files, in other folders."""
+"""Reads the Dockerfile, and runs its build stage here: the same commands and files, in other folders."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stages(dockerfile: Path = DOCKERFILE) -> list[Stage]:
 
 
 def run_build_stage(root: Path) -> Path:
-    """Do what the first stage says, below `root` in place of `/`. Returns the folder of the programs installed.
+    """Do what the first stage says, below `root` in place of `/`. Returns where the programs are.
 
     Only what COPY names is there to build from, as in the image. Raises AssertionError with the output of a
     step that fails.

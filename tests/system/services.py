@@ -16,7 +16,7 @@ from typing import Any, Self
 
 
 class Service:
-    """A program with the environment it is given and no other; SIGTERM goes to it alone, not to its children."""
+    """A process with the environment it is given and no other; SIGTERM goes to it alone, no child."""
 
     def __init__(
         self,

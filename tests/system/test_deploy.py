@@ -110,7 +110,7 @@ def running() -> Iterator[ExitStack]:
 def test_a_file_arrives_through_the_systemd_units(
     machine: Machine, valkey: Valkey, running: ExitStack
 ) -> None:
-    """Every ExecStart runs in the unit's environment, a file arrives, Flower sees both nodes, SIGTERM ends each."""
+    """Every ExecStart runs as it stands, a file arrives, Flower sees both nodes, SIGTERM ends each."""
     units = [unit_files.load(f"{name}.service") for name in UNITS]
     services: list[Service] = []
     for unit in units:
@@ -226,7 +226,7 @@ def test_workers_have_time_to_stop() -> None:
 
 
 def test_flower_is_reached_from_this_machine_only() -> None:
-    """The unit's Flower listens on loopback, the container's is published there; no command holds its login."""
+    """The unit's Flower listens on loopback, the container's is published there; no command has its login."""
     assert "--address=127.0.0.1" in unit_files.load("towline-flower.service").command()
     flower = compose_file.services()["flower"]
     assert all(port.startswith("127.0.0.1:") for port in flower.described["ports"])
@@ -238,7 +238,7 @@ def test_flower_is_reached_from_this_machine_only() -> None:
 
 
 def test_containers_share_one_host_name_and_run_without_rights() -> None:
-    """The locks in the shared folder tell who is alive only among owners of one host (workers/ledger/owners.py)."""
+    """Only of owners of its own host does a worker learn from their locks who is alive (ledger/owners.py)."""
     ours = [service.described for service in compose_file.services().values() if service.is_ours]
     assert len({service["hostname"] for service in ours}) == 1
     for service in ours:
@@ -268,7 +268,7 @@ def test_systemd_reads_the_units_without_complaint(tmp_path: Path, installed: Pa
 
 
 def test_the_image_can_be_built_from_what_the_context_holds(installed: Path) -> None:
-    """Its first stage was run for `installed`; .dockerignore lets in what it copies; what the last one starts is there."""
+    """Its first stage was run for `installed`; .dockerignore lets in what it copies; its CMD starts something."""
     build, last = dockerfile.stages()
     let_in = {
         line.removeprefix("!") for line in _lines(DEPLOY / "Dockerfile.dockerignore") if line.startswith("!")
@@ -300,7 +300,7 @@ def _flower_answers(machine: Machine) -> None:
 
 
 def _valkey_image(folder: Path, port: int) -> Path:
-    """The programs that the compose file starts in Valkey's image: the real server, and a stand-in for its client.
+    """The programs that compose starts in Valkey's image: the real server, and a stand-in for its client.
 
     (The wheel that the server comes from has no client.)
     """
