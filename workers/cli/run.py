@@ -1,0 +1,189 @@
+"""`towline run`: one whole round of a route in the foreground, without a broker."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+
+import click
+
+from workers import rounds
+from workers.cli.dry_run import dry_run_of
+from workers.cli.exits import (
+    INTERRUPTED,
+    NOT_WHOLE,
+    SOME_FAILED,
+    WRONG,
+    code_of,
+    first_that_applies,
+    sentence,
+)
+from workers.cli.foreground import Ended, foreground, verbose_option
+from workers.cli.output import amount, counted, say, status
+from workers.errors import TowlineError
+from workers.names import printable
+from workers.process import Process
+from workers.session import Tally
+from workers.settings import Route
+from workers.stopping import StopFlag
+
+PATIENCE = 61.0  # seconds beyond `settle`: LIST tells minutes, and such a time has to grow older than that
+SHOW_EVERY = 0.5  # seconds between two looks of the progress line at the ledger
+LEAVE_AFTER = 5.0  # seconds after Ctrl-C that a line may still hang in a read
+
+
+@click.command()
+@click.argument("route")
+@click.option(
+    "--sessions",
+    type=click.IntRange(1, 32),
+    default=1,
+    show_default=True,
+    help="Lines that fetch side by side.",
+)
+@click.option("--dry-run", is_flag=True, help="List and tell what would be fetched; change nothing.")
+@verbose_option
+def run(route: str, sessions: int, dry_run: bool) -> None:
+    """List a route, look again after `settle`, fetch what is ready, publish it: one round, here and now."""
+    with foreground() as process:
+        the_route = process.settings.route(route)
+        allowed = process.settings.endpoint(the_route.endpoint).max_sessions
+        if allowed is not None and sessions > allowed:
+            raise Ended(f"{the_route.endpoint} allows {counted(allowed, 'line')} (max_sessions)", WRONG)
+        code = dry_run_of(process, the_route) if dry_run else _round(process, the_route, sessions)
+    click.get_current_context().exit(code)
+
+
+# -- the round
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one line of the round did."""
+
+    process: Process
+    tally: Tally = field(default_factory=Tally)
+    published: int = 0
+    bytes: int = 0
+    failed: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+    first_error: str | None = None
+    failure: BaseException | None = None
+
+
+def _round(process: Process, route: Route, sessions: int) -> int:
+    tally = Tally()
+    found = _looked(process, route, tally)
+    if isinstance(found, rounds.Skipped):
+        told = {"paused": f"it is paused; `towline resume {route.name}`", "polling": "it is being polled"}
+        say(f"{route.name}: {told.get(found.why, found.why)}")
+        return 0
+    with ExitStack() as opened:
+        # A line, a ledger's owner and a janitor each: their claims must not be mixed up.
+        others = [opened.enter_context(closing(Process(process.settings))) for _ in range(sessions - 1)]
+        shares = [_Share(process, tally), *map(_Share, others)]
+        _side_by_side(process, route, shares)
+    waiting = process.ledger.polls.counts(route.name).waiting
+    click.echo(_summary(route, found, shares, waiting))
+    codes = [SOME_FAILED] if any(share.failed for share in shares) else []
+    for share in shares:
+        if isinstance(share.failure, TowlineError):
+            say(f"towline: {sentence(share.failure)}")
+            codes.append(code_of(share.failure))
+        elif share.failure is not None:
+            raise share.failure
+    if not found.complete:
+        say(f"towline: {route.name}: the listing was not complete: {found.reason}")
+        codes.append(NOT_WHOLE)
+    return first_that_applies(codes)
+
+
+def _looked(process: Process, route: Route, tally: Tally) -> rounds.Polled | rounds.Skipped:
+    """List, and look again for as long as files settle; one that grows on is left to the next round."""
+    with status(f"{route.name}: listing {printable(route.remote)}") as now:
+        found = rounds.poll(process, route, tally)
+        while isinstance(found, rounds.Polled) and found.next_look_in is not None:
+            if found.next_look_in > route.settle + PATIENCE:
+                break
+            now(f"{route.name}: {counted(found.waiting, 'file')} settling, {found.next_look_in:.0f} s")
+            threading.Event().wait(found.next_look_in)  # nobody sets it: it ends by its time, or by Ctrl-C
+            again = rounds.poll(process, route, tally)
+            if isinstance(again, rounds.Skipped):
+                break
+            before, found = found, again
+            if again.waiting >= before.waiting:
+                break
+    return found
+
+
+def _side_by_side(process: Process, route: Route, shares: Sequence[_Share]) -> None:
+    """Fetch on all lines until nothing is ready.
+
+    Ctrl-C: each stops between two blocks and hands back what it holds; then it is raised again.
+    """
+    stop = StopFlag()
+    with ThreadPoolExecutor(len(shares), thread_name_prefix="towline-line") as threads:
+        lines = {threads.submit(_fetch_all, route, share, stop): share for share in shares}
+        try:
+            with status(f"{route.name}: fetching") as now:
+                while wait(lines, SHOW_EVERY if sys.stderr.isatty() else None).not_done:
+                    now(_progress(process, route))
+        except KeyboardInterrupt:
+            stop.begin(0.0)
+            say(f"{route.name}: stopping")
+            if wait(lines, LEAVE_AFTER).not_done:
+                # Its claims are free all the same: the kernel drops this process's lock files.
+                say("towline: a line still waits for its server, and was left")
+                os._exit(INTERRUPTED)
+            raise
+    for line, share in lines.items():
+        share.failure = line.exception()
+
+
+def _fetch_all(route: Route, share: _Share, stop: StopFlag) -> None:
+    while not stop.begun and _fetched_something(route, share, stop):
+        pass
+
+
+def _fetched_something(route: Route, share: _Share, stop: StopFlag) -> bool:
+    """Fetch one batch and add it up; False when there was nothing to fetch."""
+    done = rounds.fetch(share.process, route, share.tally, stop=stop)
+    if isinstance(done, rounds.Skipped):
+        return False
+    outcome = done.outcome
+    share.published += outcome.published
+    share.bytes += outcome.bytes
+    share.failed += outcome.failed
+    share.first_error = share.first_error or outcome.first_error
+    others = {"vanished": outcome.vanished, "changed": outcome.changed, "kept": outcome.kept}
+    share.others.update(others)
+    return bool(outcome.published or outcome.failed or any(others.values()))
+
+
+def _progress(process: Process, route: Route) -> str:
+    counts = process.ledger.polls.counts(route.name)
+    return f"{route.name}: {counts.claimed} in flight, {counts.ready} to come"
+
+
+def _summary(route: Route, found: rounds.Polled, shares: Sequence[_Share], waiting: int) -> str:
+    published, failed = sum(share.published for share in shares), sum(share.failed for share in shares)
+    moved, tallies = sum(share.bytes for share in shares), [share.tally for share in shares]
+    told = [
+        f"{route.name}: {counted(found.listed, 'entry', 'entries')} listed",
+        f"{counted(published, 'file')} published ({amount(moved)})",
+    ]
+    others = sum((share.others for share in shares), Counter[str]())
+    told += [f"{count} {what}" for what, count in others.items() if count]
+    if failed:
+        told.append(f"{failed} failed (the first: {next(s.first_error for s in shares if s.first_error)})")
+    if waiting:
+        told.append(f"{waiting} still settling")
+    if rebuilt := sum(tally.reconnects for tally in tallies):
+        told.append(f"line rebuilt {rebuilt}×")
+    return f"{', '.join(told)}; {tallies[0].elapsed_s:.1f} s"
