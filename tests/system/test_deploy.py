@@ -268,7 +268,7 @@ def test_systemd_reads_the_units_without_complaint(tmp_path: Path, installed: Pa
 
 
 def test_the_image_can_be_built_from_what_the_context_holds(installed: Path) -> None:
-    """Its first stage was run for `installed`; .dockerignore lets in what it copies; its CMD starts something."""
+    """Its first stage was run for `installed`; .dockerignore lets in what it copies; its CMD is there."""
     build, last = dockerfile.stages()
     let_in = {
         line.removeprefix("!") for line in _lines(DEPLOY / "Dockerfile.dockerignore") if line.startswith("!")
