@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workers.errors import StoreRefused
-from workers.names import parsed, printable
 from workers.stores.naming import TEMP_PREFIX, NameRefused, numbered, parts
 from workers.stores.temp import Temp
 
@@ -33,6 +33,7 @@ OnExists = Literal["replace", "keep", "version"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OLD_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SYNC_THREADS = 8
 """fsyncs of one group that run side by side; the journal then commits several in one go."""
@@ -115,9 +116,18 @@ class LocalFolder:
         except (FileNotFoundError, FileExistsError) as meddled:
             raise self._refused(meddled) from meddled
 
-    def has_temp(self, relative: bytes, temp: str) -> bool:
-        """Whether the temp is there. A route's folder that is missing is an error, not an answer."""
-        return self._look(relative, temp.encode()) is not None
+    def temp_facts(self, relative: bytes, temp: str) -> tuple[int, str] | None:
+        """Size and SHA-256 (hexadecimal) of a temp that is read whole; None when it is gone.
+
+        A route's folder that is missing is an error, not an answer.
+        """
+        with (
+            contextlib.suppress(FileNotFoundError),
+            self._folder(relative) as (folder, _),
+            os.fdopen(os.open(temp, _READ_FILE, dir_fd=folder), "rb") as file,
+        ):
+            return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+        return None
 
     def adopt(self, relative: bytes, old: str, new: str) -> bool:
         """Rename what a lower fence left to the new fence's name; False when there is nothing."""
@@ -134,7 +144,7 @@ class LocalFolder:
     def sync(self, temps: Collection[Temp], modified: Iterable[float | None]) -> None:
         """Dress the temps and make them and their names durable, side by side.
 
-        Raises StoreRefused; a temp whose fsync failed is removed then.
+        Raises StoreRefused when any of them failed; those are removed by then.
         """
         for temp, time_ in zip(temps, modified, strict=True):
             temp.dress(self.mode, time_ if self.keep_mtime else None)
@@ -144,7 +154,9 @@ class LocalFolder:
             next(iter(temps)).sync()
             return
         with ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="towline-fsync") as threads:
-            list(threads.map(Temp.sync, temps))
+            synced = [threads.submit(temp.sync) for temp in temps]
+        for one in synced:
+            one.result()
 
     # -- final names
 
@@ -195,13 +207,19 @@ class LocalFolder:
         found = self._look(relative)
         return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
 
-    def located(self, relative: bytes) -> str:
-        """The whole path of a file in its printable form: what the ledger keeps and people read."""
-        return printable(os.path.join(os.fsencode(self.root), relative))  # noqa: PTH118 (bytes)
+    def folder_changed_at(self, relative: bytes) -> float | None:
+        """When a name last came or went in the folder of `relative`; None when there is no such folder."""
+        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
+            return os.fstat(folder).st_mtime
+        return None
 
-    def relative_of(self, located: str) -> bytes:
+    def located(self, relative: bytes) -> bytes:
+        """The whole path of a file."""
+        return os.fsencode(self.root) + b"/" + relative
+
+    def relative_of(self, located: bytes) -> bytes:
         """The way back from `located`."""
-        return os.path.relpath(parsed(located), os.fsencode(self.root))
+        return located.removeprefix(os.fsencode(self.root) + b"/")
 
     # -- the place
 
@@ -273,10 +291,10 @@ class LocalFolder:
                 opened.callback(os.close, at)
             yield at, name
 
-    def _look(self, relative: bytes, name: bytes | None = None) -> os.stat_result | None:
-        """What stands under this name (a link itself, not its target), or under `name` beside it."""
-        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, own):
-            return os.stat(name or own, dir_fd=folder, follow_symlinks=False)
+    def _look(self, relative: bytes) -> os.stat_result | None:
+        """What stands under this name: a link itself, not its target."""
+        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, name):
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
         return None
 
     def _refused(self, failure: OSError) -> Exception:

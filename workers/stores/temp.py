@@ -49,6 +49,13 @@ class Temp:
         except OSError as failure:
             raise self._refused(failure) from failure
 
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes held, or all."""
+        try:
+            return os.pread(self._file, count, max(0, self.size - count))
+        except OSError as failure:
+            raise self._refused(failure) from failure
+
     def restart(self) -> None:
         """Forget all bytes: what comes next begins at the beginning."""
         try:

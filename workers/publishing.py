@@ -1,0 +1,244 @@
+"""What lies in temps → published files: take-over, open intents, and the way of a group to its final names.
+
+The order makes a crash harmless at every step. Temps and their names are durable before the intent is
+committed, for the whole group; so after a crash "temp there" means that the rename is still due, and "temp
+gone" that it was done, even where a consumer has moved the file on meanwhile. Only then come the renames, the
+folders' fsync, and the ledger's PUBLISHED with its outbox record.
+
+Without fsyncs (`durability = "rename"`) a power cut may take temp and file alike; there, a file that is
+nowhere is fetched again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from workers.crashpoints import crashpoint
+from workers.errors import StoreRefused
+from workers.ledger.values import Claim, FollowOn, Intent, Published, temp_name
+from workers.names import printable
+from workers.receiving import Receipt
+from workers.stores.local import LocalFolder, Occupied, TempGone
+from workers.stores.naming import NameRefused
+
+if TYPE_CHECKING:
+    from workers.ledger import Ledger
+    from workers.settings import Route
+    from workers.stores.temp import Temp
+
+log = logging.getLogger("towline.transfer")
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file whose bytes are all in its temp, still open; `relative` is its path below the route's folder."""
+
+    claim: Claim
+    relative: bytes
+    temp: Temp
+
+
+@dataclass(slots=True)
+class Landing:
+    """What became of a group. Claims that are in none of these lists still are whatever they were."""
+
+    published: list[tuple[Claim, Receipt]] = field(default_factory=list)
+    kept: list[tuple[Claim, bytes]] = field(default_factory=list)
+    refused: list[tuple[Claim, NameRefused]] = field(default_factory=list)
+
+
+class Publisher:
+    """Brings the files of one route to their final names, and settles what earlier workers left half done."""
+
+    def __init__(self, route: Route, store: LocalFolder, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._on_exists = route.on_exists
+        self._then = FollowOn(route.then.task, route.then.queue) if route.then is not None else None
+
+    def temp_of(self, claim: Claim) -> str:
+        """The name of this claim's temp."""
+        return temp_name(self._ledger.id, claim.path_id, claim.version_id, claim.fence)
+
+    def would_be_kept(self, relative: bytes) -> bool:
+        """Whether a file stands in this one's place and is to stay: then nothing need be fetched."""
+        return self._on_exists == "keep" and self._store.choose(relative, "keep") is None
+
+    # -- what others left
+
+    def take_over(self, claim: Claim, relative: bytes) -> None:
+        """Bring what lower fences left for this path under this claim's fence, or remove it.
+
+        A temp of the same version is continued. Then a frozen worker that thaws finds nothing to rename.
+        """
+        if claim.temp_fence is None:
+            return
+        adopted = False
+        for fence in range(claim.fence - 1, claim.temp_fence - 1, -1):
+            left = temp_name(self._ledger.id, claim.path_id, claim.version_id, fence)
+            if adopted:
+                self._store.remove_temp(relative, left)
+            else:
+                adopted = self._store.adopt(relative, left, self.temp_of(claim))
+            for version in claim.older_versions:
+                self._store.remove_temp(relative, temp_name(self._ledger.id, claim.path_id, version, fence))
+
+    def settle(self, claim: Claim, intent: Intent) -> Receipt | None:
+        """Find out how far the worker came that committed this intent, and finish its work.
+
+        None: the intent was taken back, and the file has to be fetched (what is in the temp counts).
+        """
+        final = self._store.relative_of(os.fsencode(intent.final))
+        temp = self._store.temp_facts(final, intent.temp) if intent.temp else None
+        if not intent.temp:
+            landed = False  # it was about to be kept
+        elif temp is not None:
+            landed = temp == (intent.size, intent.sha256) and self._finish(final, intent)
+        elif self._store.durable:
+            self._must_be_the_same_folder(claim, final)
+            landed = True
+        else:
+            landed = self._store.size_of(final) == intent.size
+        if not landed:
+            self._ledger.publishing.abandon(claim)
+            return None
+        self._store.sync_folders([final])
+        self._ledger.publishing.published([self._fact(intent)])
+        log.info(
+            "%s: an interrupted publish was finished",
+            printable(claim.path),
+            extra={"action": "publish.settled"},
+        )
+        return Receipt(claim.path, intent.size, intent.sha256, os.fsencode(intent.final))
+
+    def _finish(self, final: bytes, intent: Intent) -> bool:
+        """The rename that was due; False when its place has been taken."""
+        try:
+            self._store.publish(final, intent.temp, replace=self._on_exists == "replace")
+        except Occupied:
+            return False
+        return True
+
+    def _must_be_the_same_folder(self, claim: Claim, final: bytes) -> None:
+        """A temp that is gone has changed its folder; a mount point whose disk is missing has not changed.
+
+        Raises StoreRefused when the folder has been as it is since a day before the file came to be.
+        """
+        changed_at = self._store.folder_changed_at(final)
+        if changed_at is None or (claim.modified is not None and changed_at < claim.modified - _DAY):
+            raise StoreRefused(
+                self._store.route,
+                str(self._store.root),
+                "a file under way is missing here: is the disk mounted?",
+            )
+
+    # -- the way of a group
+
+    def publish(self, group: Sequence[Received]) -> Landing:
+        """Publish files that were received and asked about again. Closes their temps.
+
+        Raises StoreRefused: what was not published by then keeps its temp, or its open intent.
+        """
+        landing = Landing()
+        try:
+            chosen = self._choose(group, landing)
+            if not chosen:
+                return landing
+            self._store.sync([one.temp for one, _ in chosen], [one.claim.modified for one, _ in chosen])
+            crashpoint("synced")
+            self._store.sync_folders([one.relative for one, _ in chosen])
+            by_path = {one.claim.path_id: one for one, _ in chosen}
+            intents = self._ledger.publishing.intend([self._intent(one, final) for one, final in chosen])
+            crashpoint("intended")
+            renamed: list[Intent] = []
+            for intent in intents:
+                done = self._rename(by_path[intent.path_id], intent, landing)
+                if done is not None:
+                    renamed.append(done)
+                    crashpoint("renamed")
+            self._store.sync_folders([self._final(intent) for intent in renamed])
+            crashpoint("folder-synced")
+            self._ledger.publishing.published([self._fact(intent) for intent in renamed])
+            crashpoint("published")
+        finally:
+            for one in group:
+                one.temp.close()
+        for intent in renamed:
+            claim = by_path[intent.path_id].claim
+            landing.published.append(
+                (claim, Receipt(claim.path, intent.size, intent.sha256, os.fsencode(intent.final)))
+            )
+        return landing
+
+    def _choose(self, group: Sequence[Received], landing: Landing) -> list[tuple[Received, bytes]]:
+        """Each file's final name; those that have none are kept, or refused."""
+        chosen: list[tuple[Received, bytes]] = []
+        for one in group:
+            try:
+                final = self._store.choose(one.relative, self._on_exists)
+            except NameRefused as refusal:
+                landing.refused.append((one.claim, refusal))
+                continue
+            if final is None:
+                one.temp.discard()
+                landing.kept.append((one.claim, one.relative))
+            else:
+                chosen.append((one, final))
+        return chosen
+
+    def _rename(self, one: Received, intent: Intent, landing: Landing) -> Intent | None:
+        """Rename under this intent, or under another where the name came to be used; None: not published."""
+        while True:
+            try:
+                self._store.publish(self._final(intent), intent.temp, replace=self._on_exists == "replace")
+                return intent
+            except TempGone:
+                # Somebody with a higher fence has taken it over; if not, it is ours to fetch again.
+                self._ledger.publishing.abandon(one.claim)
+                return None
+            except NameRefused as refusal:
+                self._ledger.publishing.abandon(one.claim)
+                landing.refused.append((one.claim, refusal))
+                return None
+            except Occupied:
+                self._ledger.publishing.abandon(one.claim)
+            again = [self._intent(*one_more) for one_more in self._choose([one], landing)]
+            accepted = self._ledger.publishing.intend(again) if again else []
+            if not accepted:
+                return None
+            [intent] = accepted
+
+    def keep(self, claim: Claim, relative: bytes) -> None:
+        """End a claim whose place is taken: nothing is published or announced, its source is left alone."""
+        size = self._store.size_of(relative) or 0
+        intent = Intent(claim.path_id, claim.version_id, claim.fence, "", self._located(relative), size, "")
+        if self._ledger.publishing.intend([intent]):
+            self._ledger.publishing.published([replace(self._fact(intent), bytes=0, then=None)])
+            self._ledger.publishing.finish([claim.version_id])
+
+    def _intent(self, one: Received, final: bytes) -> Intent:
+        claim, temp = one.claim, one.temp
+        return Intent(
+            claim.path_id,
+            claim.version_id,
+            claim.fence,
+            self.temp_of(claim),
+            self._located(final),
+            temp.size,
+            temp.sha256,
+        )
+
+    def _fact(self, intent: Intent) -> Published:
+        return Published(intent, intent.size, intent.sha256, intent.final, self._then)
+
+    def _located(self, relative: bytes) -> str:
+        return os.fsdecode(self._store.located(relative))
+
+    def _final(self, intent: Intent) -> bytes:
+        return self._store.relative_of(os.fsencode(intent.final))

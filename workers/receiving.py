@@ -1,0 +1,244 @@
+"""One file over the line into its temp: resumed where that is safe, and asked about again before it counts.
+
+The unit of retry is the whole reception, replayed by `Session.run` on a new line; it goes on from the bytes
+that the temp holds. A resume may glue two files together: the partner has replaced the file meanwhile (field
+note 35), or the server takes REST and ignores it. So a resumed transfer first asks for the size, begins a
+little before the end of what is there, and compares; and of whatever was received, size and time are asked
+again before it is published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workers.crashpoints import crashpoint
+from workers.ftps.errors import Missing, Refused, TransferBroken
+from workers.ftps.inquiry import Stat
+from workers.ledger.values import same_version
+from workers.names import printable
+from workers.stores.local import LocalFolder
+
+if TYPE_CHECKING:
+    from workers.ftps.connection import Connection
+    from workers.session import Session, Tally
+    from workers.stores.temp import Temp
+
+Name = bytes  # beside a field that is called `bytes`
+
+_OVERLAP = 4096
+"""Bytes that a resumed transfer asks for once more, to compare them with those that are there."""
+
+
+class Changed(Exception):
+    """The remote file is no longer the version that was wanted."""
+
+
+class _Glued(Exception):
+    """The server does not go on where the temp ends: another file, or REST ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A remote file by its absolute path, and what makes the version: size (bytes), time (epoch seconds) and
+    the time's precision; None for what nobody could tell."""
+
+    path: bytes
+    size: int | None
+    modified: float | None
+    precision_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A file that landed: its remote path, its bytes and their SHA-256 (hexadecimal), its local path."""
+
+    path: Name
+    bytes: int
+    sha256: str
+    local: Name
+
+
+def receive(
+    session: Session,
+    wanted: Wanted,
+    temp: Temp,
+    *,
+    tally: Tally,
+    go_on: Callable[[], None],
+    progress: Callable[[int, int | None], None] | None = None,
+) -> None:
+    """Fill `temp` with the whole file; it may hold the beginning already.
+
+    go_on: called between blocks; whatever it raises stops the transfer and leaves here. progress: told the
+    bytes held and the whole size. Raises Changed, Missing, Refused, StoreRefused, and what `Session.run` raises.
+    """
+    attempts = 0
+
+    def reception(line: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        size = wanted.size
+        if attempts > 1 or temp.size or size is None:
+            size = _size_now(line, wanted)
+            if size and temp.size == size:
+                # All was moved, by an earlier attempt whose last reply never came, or by a worker that
+                # died before it published (design R10). What it was is asked once more before it counts.
+                return
+        if temp.size and (size is None or temp.size > size or not line.features.rest_stream):
+            temp.restart()
+        try:
+            _retrieve(line, wanted.path, temp, size, sink)
+        except Refused as refusal:
+            if refusal.verb != "REST":
+                raise
+            temp.restart()
+            _retrieve(line, wanted.path, temp, size, sink)
+        except TransferBroken as broken:
+            if temp.size == size and not broken.all_moved:
+                # As many bytes as there should be, and yet not proven to be these.
+                temp.restart()
+            raise
+
+    def sink(block: memoryview) -> None:
+        go_on()
+        temp.write(block)
+        session.progress()
+        if progress is not None:
+            progress(temp.size, wanted.size)
+        if wanted.size is None or temp.size < wanted.size:
+            crashpoint("receiving")
+
+    session.run(reception, name=f"retrieve {printable(wanted.path)}", tally=tally)
+    crashpoint("received")
+
+
+def _size_now(line: Connection, wanted: Wanted) -> int | None:
+    """The size the server tells now, or else the listing told. Raises Missing, Changed."""
+    [stat] = line.stat([wanted.path])
+    if stat is None:
+        raise Missing("SIZE", 550, "no such file any more")
+    if stat.size is None:
+        return wanted.size
+    if wanted.size is not None and stat.size != wanted.size:
+        raise Changed
+    return stat.size
+
+
+def _retrieve(
+    line: Connection, path: bytes, temp: Temp, size: int | None, sink: Callable[[memoryview], None]
+) -> None:
+    """RETR from the temp's end, or from a little before it, to see that it is the same file."""
+    there = temp.tail(_OVERLAP)
+
+    def compare_then_sink(block: memoryview) -> None:
+        nonlocal there
+        if there:
+            known = min(len(there), len(block))
+            if block[:known] != there[:known]:
+                raise _Glued
+            there, block = there[known:], block[known:]
+        if block:
+            sink(block)
+
+    try:
+        line.retrieve(path, compare_then_sink, offset=temp.size - len(there), size=size)
+    except _Glued:
+        # The line has died of this exception; the replay begins on a new one, at the beginning.
+        temp.restart()
+        raise TransferBroken("the server does not go on where the transfer had stopped") from None
+
+
+def asked_again(line: Connection, files: Sequence[Wanted]) -> list[Stat | None]:
+    """What each file is now: None where it is gone, a Stat that `is_still` can judge otherwise.
+
+    SIZE and MDTM are asked in flights. Where they can't be compared with what the listing told (not
+    supported, or at odds with it about the time zone), another listing is asked for: one for each folder.
+    """
+    try:
+        stats = line.stat([file.path for file in files])
+    except Refused:
+        stats = [Stat(None, None, 1.0)] * len(files)
+    doubtful = [number for number, file in enumerate(files) if _in_doubt(file, stats[number])]
+    for folder in {files[number].path.rpartition(b"/")[0] for number in doubtful}:
+        try:
+            with line.listing(folder or b"/") as listing:
+                entries = {entry.name: entry for entry in listing}
+        except Refused:
+            continue
+        for number in doubtful:
+            parent, _, name = files[number].path.rpartition(b"/")
+            if parent != folder:
+                continue
+            entry = entries.get(name)
+            if entry is not None:
+                stats[number] = Stat(entry.size, entry.modified, entry.precision_s)
+            elif listing.complete:
+                stats[number] = None
+    return stats
+
+
+def is_still(file: Wanted, stat: Stat) -> bool:
+    """Whether what the server tells now is the version that was wanted."""
+    return same_version(
+        file.size, file.modified, file.precision_s, stat.size, stat.modified, stat.precision_s
+    )
+
+
+def _in_doubt(file: Wanted, stat: Stat | None) -> bool:
+    if stat is None or (None not in (file.size, stat.size) and file.size != stat.size):
+        return False
+    return (
+        stat.size is None or (file.modified is not None and stat.modified is None) or not is_still(file, stat)
+    )
+
+
+def download(
+    session: Session,
+    path: bytes,
+    target: Path,
+    *,
+    tally: Tally,
+    progress: Callable[[int, int | None], None],
+) -> Receipt:
+    """Fetch one file to a local path, in the foreground and without a ledger; an earlier try is resumed.
+
+    progress: told the bytes held and the whole size (None: not known). The temp lies beside `target`, under a
+    name made of server, path, size and time, so that only the same version is ever continued.
+    Raises Missing, Refused, TransferBroken when the file changed meanwhile, NameRefused, StoreRefused, and
+    what `Session.run` raises.
+    """
+    [stat] = session.run(lambda line: line.stat([path]), name="stat", tally=tally)
+    if stat is None:
+        raise Missing("SIZE", 550, "no such file")
+    wanted = Wanted(path, stat.size, stat.modified, stat.precision_s)
+    endpoint = session.endpoint
+    version = f"{endpoint.user}@{endpoint.host}:{endpoint.port}{printable(path)} {stat.size} {stat.modified}"
+    name = f".towline-get-{hashlib.sha256(version.encode()).hexdigest()[:24]}"
+    final = os.fsencode(target.name)
+    folder = LocalFolder(target.parent, route="get", mode=_mode_of_new_files())
+    temp = folder.open_temp(final, name, resume=True)
+    try:
+        progress(temp.size, wanted.size)
+        receive(session, wanted, temp, tally=tally, go_on=lambda: None, progress=progress)
+        [now] = session.run(lambda line: asked_again(line, [wanted]), name="stat", tally=tally)
+        if now is None or not is_still(wanted, now):
+            temp.discard()
+            raise TransferBroken(f"{printable(path)} changed while it was being fetched")
+        folder.sync([temp], [wanted.modified])
+        folder.publish(final, name, replace=True)
+        folder.sync_folders([final])
+    finally:
+        temp.close()
+    return Receipt(path, temp.size, temp.sha256, folder.located(final))
+
+
+def _mode_of_new_files() -> int:
+    """What the user's umask leaves of 0666; it can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return 0o666 & ~umask
