@@ -7,6 +7,7 @@ good, 3 endpoint could not be reached, 5 not whole, 1 some files failed, 0 done.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from workers.errors import (
     BrokerNotRunning,
@@ -74,14 +75,20 @@ def sentence(failure: TowlineError) -> str:
         case (endpoint, path, reply), PermissionRefused():
             return f"{endpoint} does not permit it on {path}: {reply}"
         case (endpoint, since, reason), EndpointClosed():
-            return f"{endpoint} is closed since {since}: {reason}\n  `towline resume {endpoint}` opens it"
-        case (endpoint, attempts, in_a_row, _, elapsed_s, last), ReconnectFailed():
+            opens = f"`towline resume {endpoint}` opens it"
+            return f"{endpoint} is closed since {_moment(since)}: {reason}\n  {opens}"
+        case (endpoint, attempts, in_a_row, rebuilt, elapsed_s, last), ReconnectFailed():
             return (
-                f"{endpoint} could not be reached in {attempts} attempts and {elapsed_s:.1f} s "
-                f"({in_a_row} failures in a row): {last}"
+                f"{endpoint} could not be reached: {_tried(attempts, elapsed_s)}, {last}\n"
+                f"  {_in_a_row(in_a_row)}{_rebuilt_before(rebuilt)}; "
+                "look at host, port and firewall, or wait for it"
             )
         case (endpoint, operation, attempts, _, elapsed_s, last), OperationFailed():
-            return f"{operation} failed on {endpoint}, {attempts} times in {elapsed_s:.1f} s: {last}"
+            times = "once" if attempts == 1 else f"{attempts} times"
+            return (
+                f"{operation} failed on {endpoint}, {times} in {elapsed_s:.1f} s, "
+                f"each on a line of its own: {last}"
+            )
         case (route, failed, published, _, first), FilesFailed():
             return f"{route}: {failed} files failed, {published} were published; the first: {first}"
         case (route, reason), ListingFailed():
@@ -89,3 +96,27 @@ def sentence(failure: TowlineError) -> str:
         case (route, target, reason), StoreRefused():
             return f"{route}: files can't land in {target}: {reason}"
     return str(failure)
+
+
+def _moment(since: object) -> str:
+    """An epoch as a person reads it."""
+    if not isinstance(since, float | int):
+        return str(since)
+    return datetime.fromtimestamp(since).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _tried(attempts: int, elapsed_s: float) -> str:
+    if not attempts:
+        return "not tried again so soon after the last failure"
+    return f"{'one attempt' if attempts == 1 else f'{attempts} attempts'} in {elapsed_s:.1f} s"
+
+
+def _in_a_row(failures: int) -> str:
+    times = "one failure" if failures == 1 else f"{failures} failures in a row"
+    return f"{times}, all processes together"
+
+
+def _rebuilt_before(reconnects: int) -> str:
+    if not reconnects:
+        return ""
+    return f", after the line was rebuilt {'once' if reconnects == 1 else f'{reconnects} times'}"

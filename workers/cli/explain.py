@@ -125,7 +125,7 @@ def _never_seen(known: Explanation, route: Route, rules: Rules) -> Iterator[str]
         yield f"it lies in a folder below {printable(route.remote)}, and the route is not recursive"
     if not rules.wants(relative):
         yield "the route's include, exclude or regex leave it out"
-    if known.route.listed_at is None:
+    elif known.route.listed_at is None:
         yield "the route has never been listed"
     elif known.route.complete_at == known.route.listed_at:
         yield f"the listing of {local_time(known.route.listed_at)} did not have it"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import click
 
@@ -21,8 +21,6 @@ from workers.names import parsed, printable
 from workers.process import Process
 from workers.session import Tally
 from workers.settings import Route
-
-T = TypeVar("T")
 
 # 550 is "no such file" and "you may not" alike (RFC 959 §4.2); the servers of the tests, and IIS, say which
 # one it is in these words.
@@ -101,22 +99,11 @@ def foreground() -> Iterator[Process]:
         process.close()
 
 
-def on_line(
-    process: Process,
-    endpoint: str,
-    operation: Callable[[Connection], T],
-    *,
-    name: str,
-    path: bytes,
-    tally: Tally,
-) -> T:
-    """Run one operation about `path` on an endpoint's line; a refusal becomes a failure that names the two.
-
-    Raises PermissionRefused, `Ended`, and what `Session.run` raises.
-    """
-    session = process.session(endpoint)
+@contextmanager
+def refusals(endpoint: str, path: bytes) -> Iterator[None]:
+    """Around what asks a server about `path`: its refusals become PermissionRefused or `Ended`."""
     try:
-        return session.run(operation, name=name, tally=tally)
+        yield
     except Refused as refusal:
         raise refused(endpoint, path, refusal) from refusal
     except BadName as wrong:
@@ -133,14 +120,16 @@ class Listed:
 
 
 def listed(process: Process, endpoint: str, folder: bytes, tally: Tally) -> Listed:
-    """List a remote folder. Raises as `on_line` does."""
+    """List a remote folder. Raises PermissionRefused, `Ended`, and what `Session.run` raises."""
 
     def read(line: Connection) -> Listed:
         with line.listing(folder) as listing:
             entries = list(listing)
         return Listed(entries, listing.complete, listing.reason)
 
-    return on_line(process, endpoint, read, name="list", path=folder, tally=tally)
+    session = process.session(endpoint)
+    with refusals(endpoint, folder):
+        return session.run(read, name="list", tally=tally)
 
 
 def refused(endpoint: str, path: bytes, refusal: Refused) -> TowlineError | Ended:

@@ -93,18 +93,15 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-Moved = Callable[[int], None]
-"""Told how many bytes are there now."""
+Draw = Callable[[int, int | None], None]
+"""Told how many bytes are there, those of an earlier attempt included, and how many there will be."""
 
 
 @contextmanager
-def bar(what: str, total: int | None) -> Iterator[Moved]:
-    """A progress bar on stderr while bytes move; without a terminal, nothing.
-
-    The caller says how many bytes are there in all, those of an earlier attempt included.
-    """
+def bar(what: str) -> Iterator[Draw]:
+    """A progress bar on stderr while bytes move; without a terminal, nothing."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda *_: None
         return
     from rich.console import Console
     from rich.markup import escape
@@ -125,8 +122,8 @@ def bar(what: str, total: int | None) -> Iterator[Moved]:
         TimeRemainingColumn(),
     )
     with Progress(*shapes, console=Console(stderr=True), transient=True) as drawn:
-        task = drawn.add_task(escape(what), total=total)
-        yield lambda there: drawn.update(task, completed=there)
+        task = drawn.add_task(escape(what), total=None)
+        yield lambda there, whole: drawn.update(task, completed=there, total=whole)
 
 
 @contextmanager

@@ -1,0 +1,66 @@
+"""When a route is due next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from workers.cli.routes import next_due, next_tick
+from workers.cron import cron
+from workers.ledger import RouteState
+from workers.settings import Route
+
+BERLIN, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
+
+
+def at(text: str, zone: ZoneInfo = UTC) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=zone)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "now", "tick"),
+    [
+        ("*/10 * * * *", "2026-04-22T17:04:30", "2026-04-22T17:10:00"),
+        ("*/10 * * * *", "2026-04-22T17:10:00", "2026-04-22T17:20:00"),
+        ("30 6 * * mon-fri", "2026-04-24T07:00:00", "2026-04-27T06:30:00"),  # Friday → Monday
+        ("0 0 1 1 *", "2026-12-31T23:59:00", "2027-01-01T00:00:00"),
+        ("0 12 29 2 *", "2026-03-01T00:00:00", "2028-02-29T12:00:00"),
+        ("0 12 29 2 sun", "2026-03-01T00:00:00", "2032-02-29T12:00:00"),
+    ],
+)
+def test_next_tick_is_the_first_minute_in_which_all_fields_match(schedule: str, now: str, tick: str) -> None:
+    """All five fields at once, strictly after now, over month ends and leap years."""
+    assert next_tick(cron(schedule), at(now)) == at(tick)
+
+
+def test_ticks_follow_the_clock_of_their_zone() -> None:
+    """Six in the morning is another moment in summer than in winter."""
+    daily = cron("0 6 * * *")
+    winter = next_tick(daily, at("2026-01-10T00:00:00", BERLIN)).astimezone(UTC)
+    summer = next_tick(daily, at("2026-07-10T00:00:00", BERLIN)).astimezone(UTC)
+    assert (winter.hour, summer.hour) == (5, 4)
+
+
+def a_route(**keys: object) -> Route:
+    return Route.model_validate(
+        {"name": "r", "endpoint": "bank", "remote": b"/out", "local": Path("/data"), **keys}
+    )
+
+
+def test_an_interval_counts_from_the_last_listing() -> None:
+    """A route listed a minute ago with every = 10m is due in nine."""
+    assert next_due(a_route(every=600.0), RouteState("r", listed_at=1000.0), 1060.0, UTC) == 1600.0
+
+
+def test_a_route_that_was_never_listed_is_due_now() -> None:
+    """So is one whose tick has passed."""
+    assert next_due(a_route(every=600.0), RouteState("r"), 5000.0, UTC) == 5000.0
+    assert next_due(a_route(every=600.0), RouteState("r", listed_at=1000.0), 5000.0, UTC) == 5000.0
+
+
+def test_a_paused_route_is_not_due() -> None:
+    """Whatever its schedule says."""
+    assert next_due(a_route(cron="* * * * *"), RouteState("r", paused_at=1.0), 5000.0, UTC) is None
