@@ -269,7 +269,8 @@ class Control:
 
     def _must_be_silent(self) -> None:
         """Nothing is owed, so nothing may have come. Raises LineLost (end of line, 421), ProtocolError."""
-        arrived = self.stream.read_now(MAX_LINE)
+        # What came together with the last reply is looked at first: a 421 explains the end that follows it.
+        arrived = None if self._parser.holds_bytes else self.stream.read_now(MAX_LINE)
         if arrived:
             self._parser.feed(arrived)
         if self._parser.holds_bytes:

@@ -1,46 +1,52 @@
-"""Certificates and servers for the protocol's tests: pyftpdlib over TLS, each in a thread of its own."""
+"""Servers for the protocol's tests: scripted ones, and pyftpdlib over TLS in a thread."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import trustme
 from OpenSSL import SSL
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import TLS_FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
-from workers.ftps.connection import Peer
+from tests.servers.certificates import Certificates
+from tests.unit.ftps.scripted import Answer, Scripted
+from workers.ftps.connection import Connection, Peer
 from workers.ftps.tls import Trust
 
 USER, PASSWORD = "acme", "s3cret-Wort"
 
 
-@dataclass(frozen=True)
-class Certificates:
-    """An authority and a server's certificate for localhost, as files."""
+@pytest.fixture
+def script(certificates: Certificates) -> Iterator[Callable[..., Scripted]]:
+    """Starts a scripted server: script({"NOOP": b"226 Done"}, tls="explicit")."""
+    with ExitStack() as servers:
 
-    authority: trustme.CA
-    ca_file: str
-    chain_file: str  # key and certificate of the server
+        def start(answers: dict[str, Answer] | None = None, **options: Any) -> Scripted:
+            return servers.enter_context(Scripted(certificates, answers or {}, **options))
+
+        yield start
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """One authority for the whole run."""
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-        str(folder / "server.pem")
-    )
-    return Certificates(authority, str(folder / "ca.pem"), str(folder / "server.pem"))
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Connection]]:
+    """Opens connections that are closed with the test: connect(server, reply_timeout=1)."""
+    lines: list[Connection] = []
+
+    def open_line(server: Scripted | Server, **changes: Any) -> Connection:
+        lines.append(Connection.open(server.peer(**changes)))
+        return lines[-1]
+
+    yield open_line
+    for line in lines:
+        line.close()
 
 
 @dataclass
@@ -69,13 +75,10 @@ class Server:
         return Peer(**(values | changes))
 
 
-Serve = Callable[..., Server]
-
-
 @pytest.fixture
-def serve(certificates: Certificates, tmp_path: Path) -> Iterator[Serve]:
-    """Start a server: serve("implicit", some_handler_attribute=…)."""
-    running: list[tuple[FTPServer, IOLoop, threading.Thread, threading.Event]] = []
+def serve(certificates: Certificates, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a pyftpdlib: serve("implicit", some_handler_attribute=…)."""
+    running: list[tuple[FTPServer, threading.Thread, threading.Event]] = []
 
     def start(tls: Literal["explicit", "implicit"] = "explicit", **attributes: Any) -> Server:
         root = tmp_path / f"served{len(running)}"
@@ -97,17 +100,17 @@ def serve(certificates: Certificates, tmp_path: Path) -> Iterator[Serve]:
                 Handler.handle(self)
 
         handler = ImplicitHandler if tls == "implicit" else Handler
-        handler.certfile = certificates.chain_file
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.use_certificate_chain_file(str(certificates.chain))
+        context.use_privatekey_file(str(certificates.key))
+        context.set_session_id(b"towline-tests")  # without an id OpenSSL resumes nothing
+        handler.ssl_context = context
         handler.authorizer = authorizer
         handler.tls_control_required = True
         handler.tls_data_required = True
-        handler.ssl_context = None
+        handler.auth_failed_timeout = 0
         for name, value in attributes.items():
             setattr(handler, name, value)
-        # One context for all, with an id, so that the server resumes sessions.
-        handler.ssl_context = handler.get_ssl_context()
-        handler.ssl_context.set_session_id(b"towline")
-        handler.ssl_context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
         loop = IOLoop()
         server = FTPServer(("127.0.0.1", 0), handler, ioloop=loop)
         stop = threading.Event()
@@ -118,11 +121,11 @@ def serve(certificates: Certificates, tmp_path: Path) -> Iterator[Serve]:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        running.append((server, loop, thread, stop))
-        return Server(server.socket.getsockname()[1], root, certificates.ca_file, tls, commands)
+        running.append((server, thread, stop))
+        return Server(server.socket.getsockname()[1], root, str(certificates.ca_file), tls, commands)
 
     yield start
-    for server, _, thread, stop in running:
+    for server, thread, stop in running:
         stop.set()
         thread.join(5)
         server.close_all()
