@@ -58,7 +58,7 @@ def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping
     with database.read() as connection:
         now = database.now(connection)
         holding = select(paths.c.owner, func.min(paths.c.lease_until)).where(paths.c.owner.is_not(None))
-        holders = dict(connection.execute(holding.group_by(paths.c.owner)).tuples().all())
+        holders = dict(connection.execute(holding.group_by(paths.c.owner)).all())
         known = known_owners(connection) if holders else {}
     known = {owner: other for owner, other in known.items() if owner in holders}
     gone = [owner for owner, other in known.items() if ownership.is_gone(other)]
@@ -74,11 +74,11 @@ def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping
 
 
 def _judge(
-    row: Row[Any], hands: Mapping[str, tuple[int, int]], now: float, max_attempts: Mapping[str, int]
+    row: Row[Any], hands: Mapping[str, tuple[int, int] | None], now: float, max_attempts: Mapping[str, int]
 ) -> dict[str, Any]:
     values = held.rest(row, now)
-    hand = hands.get(row.owner, (0, 0))
-    suspected = hand == (row.path_id, row.fence) or (row.alone and hand == (0, 0))
+    hand = hands.get(row.owner)
+    suspected = row.alone if hand is None else hand == (row.path_id, row.fence)
     if not suspected:
         return values
     if row.alone:

@@ -151,15 +151,15 @@ class Ownership:
             os.close(fd)
         return True
 
-    def in_hand(self, other: Owner) -> tuple[int, int]:
-        """(path_id, fence) of the file that process had, or has, in its hands; (0, 0) where that can't be
-        known."""
+    def in_hand(self, other: Owner) -> tuple[int, int] | None:
+        """(path_id, fence) of the file that process has, or had, in its hands; (0, 0): none; None: it
+        can't be known."""
         if other.host != self.host:
-            return _NOTHING
+            return None
         try:
             held = other.lock_file.read_bytes()
         except OSError:
-            return _NOTHING
+            return None
         return _HAND.unpack(held) if len(held) == _HAND.size else _NOTHING
 
 

@@ -163,13 +163,10 @@ class Polls:
 
 def count(connection: Connection, route: str, now: float) -> Counts:
     """`Polls.counts`, inside a transaction of the caller's."""
-    by_state: dict[str, int] = dict(
-        connection.execute(
-            select(versions.c.state, func.count()).where(versions.c.route == route).group_by(versions.c.state)
-        )
-        .tuples()
-        .all()
+    per_state = (
+        select(versions.c.state, func.count()).where(versions.c.route == route).group_by(versions.c.state)
     )
+    by_state: dict[str, int] = dict(connection.execute(per_state).all())
     # What is in work, or could be: as many rows as there are files to fetch, not as there are files.
     open_states = [State.READY, State.PUBLISHING]
     due = versions.c.next_attempt_at <= now

@@ -1,0 +1,79 @@
+"""The other process of `scene.Other`: one line in, what is to be done; one line out, what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.unit.ledger.scene import ROUTE, TARGET, done, intent
+from workers.ledger import Claim, Ledger
+
+
+class Worker:
+    """Holds its ledger and its claims, as a worker process does."""
+
+    def __init__(self, url: str, state_dir: str) -> None:
+        self.ledger = Ledger.open(url, state_dir=Path(state_dir))
+        self.claims: list[Claim] = []
+
+    def ledger_id(self) -> str:
+        return self.ledger.id
+
+    def claim(self, files: int, lease_s: float = 60.0) -> list[str]:
+        self.claims = self.ledger.claims.claim(ROUTE, TARGET, files=files, bytes=1 << 40, lease_s=lease_s)
+        return [claim.path.decode() for claim in self.claims]
+
+    def begin(self, number: int) -> None:
+        self.ledger.claims.begin(self.claims[number])
+
+    def intend(self) -> int:
+        return len(self.ledger.publishing.intend([intent(self.ledger, claim) for claim in self.claims]))
+
+    def published(self) -> None:
+        self.ledger.publishing.published([done(intent(self.ledger, claim)) for claim in self.claims])
+
+    def renew(self, lease_s: float = 60.0) -> list[int]:
+        return sorted(self.ledger.claims.renew(lease_s))
+
+    def poll(self) -> int | None:
+        begun = self.ledger.polls.begin(ROUTE, TARGET, until_s=600)
+        return None if begun is None else begun.generation
+
+    def may_login(self, digest: str) -> bool:
+        return self.ledger.endpoints.may_login("bank", digest, until_s=60)
+
+    def work(self) -> list[list[Any]]:
+        """Claim and publish in small batches until nothing is left; every (path, fence) that was claimed
+        here."""
+        seen: list[list[Any]] = []
+        while self.claim(7):
+            seen += [[claim.path.decode(), claim.fence] for claim in self.claims]
+            half = self.claims[: len(self.claims) // 2 + 1]
+            self.ledger.claims.give_back(self.claims[len(half) :])
+            self.claims = half
+            self.intend()
+            self.published()
+        return seen
+
+    def fork_holding_lock(self) -> int:
+        """Fork a child that does nothing for a while; its process id."""
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        return child
+
+
+def main() -> None:
+    worker = Worker(sys.argv[1], sys.argv[2])
+    print(json.dumps(worker.ledger.owner), flush=True)
+    for line in sys.stdin:
+        verb, *arguments = json.loads(line)
+        print(json.dumps(getattr(worker, verb)(*arguments)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
