@@ -12,7 +12,6 @@ nowhere is fetched again.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 from workers.crashpoints import crashpoint
 from workers.errors import StoreRefused
 from workers.ledger.values import Claim, FollowOn, Intent, Published, temp_name
-from workers.names import printable
+from workers.names import parsed, printable
 from workers.receiving import Receipt
 from workers.stores.local import LocalFolder, Occupied, TempGone
 from workers.stores.naming import NameRefused
@@ -37,11 +36,15 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A file whose bytes are all in its temp, still open; `relative` is its path below the route's folder."""
+    """A file whose bytes are all in its temp, still open.
+
+    relative: its path below the route's folder. modified: its time, as exactly as the server has told it.
+    """
 
     claim: Claim
     relative: bytes
     temp: Temp
+    modified: float | None
 
 
 @dataclass(slots=True)
@@ -94,7 +97,7 @@ class Publisher:
 
         None: the intent was taken back, and the file has to be fetched (what is in the temp counts).
         """
-        final = self._store.relative_of(os.fsencode(intent.final))
+        final = self._store.relative_of(parsed(intent.final))
         temp = self._store.temp_facts(final, intent.temp) if intent.temp else None
         if not intent.temp:
             landed = False  # it was about to be kept
@@ -115,7 +118,7 @@ class Publisher:
             printable(claim.path),
             extra={"action": "publish.settled"},
         )
-        return Receipt(claim.path, intent.size, intent.sha256, os.fsencode(intent.final))
+        return Receipt(claim.path, intent.size, intent.sha256, parsed(intent.final))
 
     def _finish(self, final: bytes, intent: Intent) -> bool:
         """The rename that was due; False when its place has been taken."""
@@ -150,7 +153,7 @@ class Publisher:
             chosen = self._choose(group, landing)
             if not chosen:
                 return landing
-            self._store.sync([one.temp for one, _ in chosen], [one.claim.modified for one, _ in chosen])
+            self._store.sync([one.temp for one, _ in chosen], [one.modified for one, _ in chosen])
             crashpoint("synced")
             self._store.sync_folders([one.relative for one, _ in chosen])
             by_path = {one.claim.path_id: one for one, _ in chosen}
@@ -172,7 +175,7 @@ class Publisher:
         for intent in renamed:
             claim = by_path[intent.path_id].claim
             landing.published.append(
-                (claim, Receipt(claim.path, intent.size, intent.sha256, os.fsencode(intent.final)))
+                (claim, Receipt(claim.path, intent.size, intent.sha256, parsed(intent.final)))
             )
         return landing
 
@@ -238,7 +241,7 @@ class Publisher:
         return Published(intent, intent.size, intent.sha256, intent.final, self._then)
 
     def _located(self, relative: bytes) -> str:
-        return os.fsdecode(self._store.located(relative))
+        return printable(self._store.located(relative))
 
     def _final(self, intent: Intent) -> bytes:
-        return self._store.relative_of(os.fsencode(intent.final))
+        return self._store.relative_of(parsed(intent.final))

@@ -75,7 +75,8 @@ def receive(
     """Fill `temp` with the whole file; it may hold the beginning already.
 
     go_on: called between blocks; whatever it raises stops the transfer and leaves here. progress: told the
-    bytes held and the whole size. Raises Changed, Missing, Refused, StoreRefused, and what `Session.run` raises.
+    bytes held and the whole size. Raises Changed, Missing, Refused, StoreRefused, and what `Session.run`
+    raises.
     """
     attempts = 0
 

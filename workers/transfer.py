@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from workers.crashpoints import crashpoint
@@ -200,7 +200,7 @@ class _Batch:
             self._doubtful = 0
             if not self._group:
                 self._group_began = time.monotonic()
-            self._group.append(Received(claim, relative, temp))
+            self._group.append(Received(claim, relative, temp, claim.modified))
 
     def _go_on(self, claim: Claim) -> None:
         """Asked between blocks: whether this file may be gone on with."""
@@ -243,7 +243,9 @@ class _Batch:
                 one.temp.discard()
                 self._changed(one.claim)
             else:
-                unchanged.append(one)
+                # LIST tells minutes or days, MDTM seconds.
+                exact = now.modified is not None and now.precision_s <= was.precision_s
+                unchanged.append(replace(one, modified=now.modified) if exact else one)
         landing = self._publisher.publish(unchanged)
         for claim, receipt in landing.published:
             self._published(claim, receipt)
