@@ -58,7 +58,6 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
     session = process.session(route.endpoint)
-    ledger.claims.end_leases()
     target = str(route.local)
     under_way = ledger.polls.begin(route.name, target, until_s=process.settings.poll_hard_limit)
     if under_way is None:
@@ -74,7 +73,11 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
         raise
     known = ledger.polls.known(route.name, target)
     decision = detect.decide(
-        listed.entries, known, detect.Rules.of(route), ledger.now(), complete=listed.complete
+        listed.entries,
+        known,
+        detect.Rules.of(route, encoding=session.endpoint.encoding),
+        under_way.began_at,
+        complete=listed.complete,
     )
     ledger.polls.apply(
         under_way,
@@ -124,7 +127,7 @@ def fetch(
     ledger = process.ledger
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
-    ledger.claims.end_leases()
+    ledger.claims.end_leases({route.name: route.max_attempts})
     if paths is None and not ledger.polls.counts(route.name).ready:
         return Fetched(Outcome(), more=False)
     session = process.session(route.endpoint)
@@ -133,7 +136,12 @@ def fetch(
     if paths is None:
         session.run(lambda line: None, name="open", tally=tally)
         claims = ledger.claims.claim(
-            route.name, target, files=route.batch.files, bytes=route.batch.bytes, lease_s=lease
+            route.name,
+            target,
+            files=route.batch.files,
+            bytes=route.batch.bytes,
+            lease_s=lease,
+            max_attempts=route.max_attempts,
         )
     else:
         names = [_absolute(route, shown) for shown in paths]

@@ -154,12 +154,12 @@ class Session:
         try:
             return operation(line)
         except ftps.Transient as lost:
-            self._drop(Reason(lost.loss.value))
+            self._drop(Reason(lost.loss.value), lost)
             raise
-        except BaseException:
+        except BaseException as failure:
             # A command left through anything but its final reply has killed the connection (R2); a refusal has not.
             if line.state is State.DEAD:
-                self._drop(Reason.PROTOCOL)
+                self._drop(Reason.PROTOCOL, failure)
             raise
 
     def _own_line(self) -> Connection | None:
@@ -187,17 +187,22 @@ class Session:
         try:
             line.noop(self.endpoint.probe_timeout)
         except ftps.Transient as lost:
-            self._drop(Reason(lost.loss.value))
+            self._drop(Reason(lost.loss.value), lost)
         except ftps.Refused as refusal:
-            log.info("NOOP refused, line given up: %s", refusal, extra={"action": "line.refused_noop"})
-            self._drop(Reason.PROTOCOL)
+            self._drop(Reason.PROTOCOL, refusal)
 
-    def _drop(self, why: Reason) -> None:
+    def _drop(self, why: Reason, because: BaseException | None = None) -> None:
         line, self._line = self._line, None
         self._next_build = why
         if line is not None:
             line.close()
-            log.info("%s: line given up: %s", self.endpoint.name, why, extra={"action": "line.lost", "reason": why.value})
+            log.info(
+                "%s: line given up: %s%s",
+                self.endpoint.name,
+                why,
+                f" ({because})" if because else "",
+                extra={"action": "line.lost", "reason": why.value},
+            )
 
     # -- building
 

@@ -58,12 +58,19 @@ class Pyftpd(FtpServer):
 
     def kill_lines(self) -> int:
         """Here one process serves all lines: it is told to drop them without a word."""
+        return self._end_lines(signal.SIGUSR1, "dropped")
+
+    def dismiss_lines(self) -> int:
+        """Ends the open lines with a 421, and says how many they were."""
+        return self._end_lines(signal.SIGUSR2, "dismissed")
+
+    def _end_lines(self, order: signal.Signals, event: str) -> int:
         assert self.process is not None
-        before = len(self._logged("dropped"))
-        self.process.send_signal(signal.SIGUSR1)
-        while len(self._logged("dropped")) == before:
+        before = len(self._logged(event))
+        self.process.send_signal(order)
+        while len(self._logged(event)) == before:
             self.process.poll()
-        return int(self._logged("dropped")[-1])
+        return int(self._logged(event)[-1])
 
     def connections(self) -> int:
         return len(self._logged("connected"))

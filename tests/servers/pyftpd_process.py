@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class ImplicitLine(Line):
 
 
 def serve(about: dict[str, Any]) -> None:
-    """Runs a server until the process is ended; SIGUSR1 drops all lines."""
+    """Runs a server until the process is ended; SIGUSR1 drops all lines, SIGUSR2 ends them with a 421."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.use_certificate_chain_file(about["chain"])
     context.use_privatekey_file(about["key"])
@@ -77,7 +78,7 @@ def serve(about: dict[str, Any]) -> None:
     server = FTPServer((about["host"], about["port"]), line)
     server.max_cons = about["connections"]
 
-    def drop(*_: object) -> None:
+    def drop() -> None:
         channels = [
             one
             for one in server.ioloop.socket_map.values()
@@ -88,7 +89,19 @@ def serve(about: dict[str, Any]) -> None:
             channel.close()
         line.log_file.write(f"dropped {sum(isinstance(one, TLS_FTPHandler) for one in channels)}\n")
 
-    signal.signal(signal.SIGUSR1, drop)
+    def say_goodbye() -> None:
+        controls = [one for one in server.ioloop.socket_map.values() if isinstance(one, TLS_FTPHandler)]
+        for control in controls:
+            control.respond("421 Closing an idle line.")
+            control.close_when_done()
+        line.log_file.write(f"dismissed {len(controls)}\n")
+
+    # Between two rounds of the loop, never inside one: a reply begun by a signal handler in the middle of
+    # a send would send that one twice.
+    orders: list[Callable[[], None]] = []
+    signal.signal(signal.SIGUSR1, lambda *_: orders.append(drop))
+    signal.signal(signal.SIGUSR2, lambda *_: orders.append(say_goodbye))
+    server.ioloop.call_every(0.005, lambda: orders.pop(0)() if orders else None)
     server.serve_forever(handle_exit=False)
 
 
