@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class Proftpd(FtpServer):
     """
 
     name = "proftpd"
+    ending = signal.SIGTERM  # killed, it would leave the cache's shared memory behind
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -20,6 +21,7 @@ TlsMode = Literal["explicit", "implicit"]
 TlsVersion = Literal["1.2", "1.3"]
 
 START_LIMIT_S = 15.0
+STOP_LIMIT_S = 5.0
 
 
 class FtpServer(ABC):
@@ -31,6 +33,7 @@ class FtpServer(ABC):
 
     name: ClassVar[str]
     modes: ClassVar[tuple[TlsMode, ...]] = ("explicit", "implicit")
+    ending: ClassVar[signal.Signals] = signal.SIGKILL  # how stop() tells the program
 
     def __init__(
         self,
@@ -92,8 +95,12 @@ class FtpServer(ABC):
         if process is None:
             return
         lines = self._family(process.pid)
-        process.kill()
-        process.wait()
+        process.send_signal(self.ending)
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         _end(lines)
 
     def kill_lines(self) -> int:

@@ -7,6 +7,7 @@ import io
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +138,21 @@ def test_pure_ftpd_cuts_long_listings_and_says_226(start_server: StartServer) ->
     assert said.startswith("226")
     assert "truncated" in said
     assert len(listed) == 20
+
+
+def test_proftpd_has_a_shared_session_cache_when_asked_for(start_server: StartServer) -> None:
+    """mod_tls_shmcache is loaded and holds a piece of shared memory, which goes with the server."""
+
+    def creators() -> list[int]:
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+        return [int(line.split()[4]) for line in lines]
+
+    server = start_server("proftpd", tls_version="1.2", shmcache=True)
+    with logged_in(server) as client:
+        client.retrlines("LIST", lambda _: None)
+        assert client.data_resumed == 1
+    assert server.process is not None
+    pid = server.process.pid
+    assert pid in creators()
+    server.stop()
+    assert pid not in creators()
