@@ -187,6 +187,7 @@ class Control:
         self._parser = ReplyParser()
         self._waiting: deque[str] = deque()
         self._begun = False  # the command in front has had its preliminary reply
+        self._heard = False  # something has come since the last command was written
         self._buffer = memoryview(bytearray(MAX_LINE))
         self._conceal = conceal
         self._wire = wire
@@ -220,6 +221,7 @@ class Control:
         self._waiting.extend(verb for verb, _ in commands)
         for (verb, _), line in zip(commands, lines, strict=True):
             self._tell(">", b"PASS ***" if verb == "PASS" else line)
+        self._heard = False
         self.stream.write(b"".join(lines), until)
 
     def reply(self, until: float) -> Reply:
@@ -229,9 +231,13 @@ class Control:
         """
         reply = self._parser.next()
         while reply is None:
+            if self._heard:
+                # A server with Nagle's algorithm holds its 226 until the 150 is acknowledged: 40 ms a file.
+                self.stream.acknowledge()
             got = self.stream.read_into(self._buffer, until)
             if not got:
                 raise LineLost(f"the server ended the line; owed: {', '.join(self._waiting)}")
+            self._heard = True
             self._parser.feed(self._buffer[:got])
             reply = self._parser.next()
         self.answered_at = time.monotonic()

@@ -161,6 +161,11 @@ class Stream:
         except OSError as error:
             raise _translated(error, self.sock, self.name) from error
 
+    def acknowledge(self) -> None:
+        """Have the kernel acknowledge at once what it was about to acknowledge later."""
+        if hasattr(socket, "TCP_QUICKACK"):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
     def write(self, data: bytes | memoryview, until: float) -> None:
         """Hand all of `data` to the kernel, which says nothing about the peer. Raises LineLost, NoAnswer."""
         view = memoryview(data)

@@ -713,7 +713,7 @@ def test_r9_an_upload_that_is_cut_learns_the_reason(script: Script, connect: Con
 def test_r10_all_moved_without_226_can_be_told_apart(
     script: Script, connect: Connect, end: Callable[[Talk, bytes], None], loss: Loss
 ) -> None:
-    """The caller must know that only the reply is missing: it asks for the size on a new line (field note 6)."""
+    """The caller must know that only the reply is missing: it asks for the size anew (field note 6)."""
 
     def retr(talk: Talk, argument: bytes) -> None:
         talk.say(b"150 Here it comes")
@@ -828,6 +828,15 @@ def test_r13_no_delay_on_both_channels(
     line.retrieve(b"/x", sink, size=len(FILE))
     assert seen
     assert all(seen)
+
+
+def test_r13_a_server_that_waits_for_acknowledgements_costs_no_time(script: Script, connect: Connect) -> None:
+    """The scripted server leaves Nagle's algorithm on: its 226 waits for our acknowledgement of the 150."""
+    line = connect(script({"RETR": send(FILE)}))
+    began = time.monotonic()
+    for _ in range(20):
+        line.retrieve(b"/x", nowhere, size=len(FILE))
+    assert time.monotonic() - began < 20 * 0.04
 
 
 # -- R14: EPSV first
