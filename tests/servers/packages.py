@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "proftpd": ("usr/sbin/proftpd", "usr/lib/proftpd/mod_tls.so", "usr/lib/proftpd/mod_digest.so"),
     "pure-ftpd": ("usr/sbin/pure-ftpd", "usr/bin/pure-pw"),
 }
+
+FRESH_S = 3600.0  # lists of the archive older than that are fetched anew
 
 
 class Unavailable(Exception):  # noqa: N818 (a fact about the machine, no fault)
@@ -118,8 +121,11 @@ def _unpack(candidates: list[str], downloads: Path, unpacked: Path, folder: Path
     """Fetches and unpacks the first of these packages that the archive knows."""
     said = ""
     for options in ([], _private_lists(folder)):
-        if options:  # the machine's own lists are empty or too old
+        fresh = folder / "apt" / "fresh"
+        if options and not (fresh.exists() and time.time() - fresh.stat().st_mtime < FRESH_S):
+            # The machine's own lists are empty or too old.
             said = _run(["apt-get", *options, "update"], downloads) or said
+            fresh.touch()
         for package in candidates:
             for old in downloads.glob("*.deb"):
                 old.unlink()
