@@ -61,7 +61,7 @@ def tree(server: str) -> Path:
     final = folder / server
     if final.is_dir():
         return final
-    with _locked(folder / f"{server}.lock"):
+    with _locked(folder / "lock"):
         if not final.is_dir():  # somebody else may have fetched it while we waited
             _fetch(server, folder, final)
     return final
@@ -124,8 +124,10 @@ def _unpack(candidates: list[str], downloads: Path, unpacked: Path, folder: Path
         fresh = folder / "apt" / "fresh"
         if options and not (fresh.exists() and time.time() - fresh.stat().st_mtime < FRESH_S):
             # The machine's own lists are empty or too old.
-            said = _run(["apt-get", *options, "update"], downloads) or said
-            fresh.touch()
+            failed = _run(["apt-get", *options, "update"], downloads)
+            if failed is None:
+                fresh.touch()
+            said = failed or said
         for package in candidates:
             for old in downloads.glob("*.deb"):
                 old.unlink()
@@ -168,7 +170,7 @@ def _packages_of(soname: str) -> list[str]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Two test runs at once must not unpack into each other."""
+    """Runs at the same time must not unpack into each other, nor update apt's lists together."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
