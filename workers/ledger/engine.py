@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 
 from workers.errors import LedgerRefused
 from workers.ledger.mounts import network_file_system
+from workers.ledger.turns import Turns
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one. Transactions hold the lock for milliseconds; a disk that
@@ -44,14 +45,10 @@ class Database:
         self._clock = clock
         self._engine = _engine(url)
         self._writer = self._engine.execution_options(towline_writes=True)
+        self._turns = self._new_turns()
         self._gate = threading.Condition()
         self._inside: dict[int, int] = {}
         self._forking = False
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether this host alone has the ledger."""
-        return self._engine.dialect.name == "sqlite"
 
     @property
     def file(self) -> Path | None:
@@ -72,12 +69,13 @@ class Database:
         reads first and writes later would fail with SQLITE_BUSY whatever the time-out, when another wrote in
         between.
         """
-        with self._passage(), self._writer.begin() as connection:
+        with self._passage(), ExitStack() as transaction:
+            with self._turns.take() if self._turns is not None else nullcontext():
+                connection = transaction.enter_context(self._writer.begin())
             yield connection
 
     def now(self, connection: Connection) -> float:
-        """The ledger's clock, epoch seconds: this host's for SQLite, the server's for PostgreSQL (hosts
-        disagree)."""
+        """The ledger's clock, epoch seconds: this host's, or PostgreSQL's own, since hosts disagree."""
         if self._clock is not None:
             return self._clock()
         if connection.dialect.name == "sqlite":
@@ -87,17 +85,18 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
     # A fork, seen from before, from the parent and from the child (ledger.py registers these).
 
     def hold_for_fork(self) -> None:
-        """Let nobody begin a transaction, wait for those under way in other threads, close the idle
-        connections."""
+        """Let nobody begin a transaction, wait for those under way elsewhere, close what is idle."""
         me = threading.get_ident()
         with self._gate:
             self._forking = True
             self._gate.wait_for(lambda: not (self._inside.keys() - {me}), FORK_WAIT_S)
-        self._engine.dispose()
+        self.close()
 
     def go_on_after_fork(self) -> None:
         """In the parent: as before."""
@@ -110,9 +109,16 @@ class Database:
         self._gate = threading.Condition()
         self._inside = {}
         self._forking = False
+        if self._turns is not None:
+            self._turns.close()
+            self._turns = self._new_turns()
         # close=False: a connection that was in use at the fork is the parent's, and closing it would tell the
         # server so.
         self._engine.dispose(close=False)
+
+    def _new_turns(self) -> Turns | None:
+        file = self.file
+        return Turns(file.with_name(f"{file.name}.turn")) if file is not None else None
 
     @contextmanager
     def _passage(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from workers.ledger import held
 from workers.ledger.claims import Claims
 from workers.ledger.endpoints import Endpoints
 from workers.ledger.engine import Database, refuse_network_disk, sqlite_file
+from workers.ledger.forgetting import forget as forget_versions
 from workers.ledger.history import History
 from workers.ledger.migrate import migrate
 from workers.ledger.owners import Ownership, forget
@@ -65,6 +66,10 @@ class Ledger:
         """The ledger's clock, epoch seconds."""
         with self._database.read() as connection:
             return self._database.now(connection)
+
+    def forget(self, older_than_s: float) -> int:
+        """Forget versions that have been over for longer than this (seconds); returns how many."""
+        return forget_versions(self._database, older_than_s)
 
     def close(self) -> None:
         """Give back what is still claimed, uncounted, and let go of lock and connections. Idempotent."""

@@ -57,9 +57,9 @@ def _decide(
         case Changed():
             _replace(row, change, now, updates, fresh)
         case Vanished():
-            gone: dict[str, Any] = {"listed": False}
+            gone: dict[str, Any] = {"listed": False, "vanished_at": now}
             if not row.claimed and allows(State(row.state), Step.GONE):
-                gone |= {"state": after(State(row.state), Step.GONE), "vanished_at": now}
+                gone["state"] = after(State(row.state), Step.GONE)
             updates[row.version_id] = gone
 
 
@@ -76,7 +76,7 @@ def _listed_again(row: Row[Any], ready: bool, now: float, updates: dict[int, dic
     elif row.listed:
         return  # nothing new: the route's complete_at says when it was last seen
     else:
-        updates[row.version_id] = seen
+        updates[row.version_id] = seen | {"vanished_at": None}
         return
     seen["looks"] = row_looks + 1
     if ready:

@@ -21,7 +21,7 @@ from workers.ledger import held
 from workers.ledger.engine import Database
 from workers.ledger.listings import write_updates
 from workers.ledger.owners import Ownership
-from workers.ledger.states import State, Step, after, allows
+from workers.ledger.states import PUBLISHED_STATES, State, Step, after, allows
 from workers.ledger.tables import outbox, paths, versions
 from workers.ledger.values import Claim, FollowOn, Intent, Published
 from workers.names import printable
@@ -104,7 +104,14 @@ class Publishing:
                 connection.execute(insert(outbox), announced)
             # The rename took the only temp there was: whoever claims the path next has nothing to take over.
             owner = self._ownership.owner
-            ours = [row.path_id for row in rows.values() if row.claimed and row.owner == owner]
+            fulfilled = {item.intent.version_id for item in open_ones}
+            ours = [
+                row.path_id
+                for row in rows.values()
+                if row.claimed
+                and row.owner == owner
+                and (row.version_id in fulfilled or State(row.state) in PUBLISHED_STATES)
+            ]
             held.free(connection, ours, temp_fence=None)
 
     def abandon(self, claim: Claim) -> None:

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from tests.unit.ledger.scene import Other, Scene, names
 from workers.errors import LedgerRefused
 from workers.ledger import Ledger
-from workers.ledger.engine import refuse_network_disk
+from workers.ledger.engine import Database, refuse_network_disk
 from workers.ledger.migrate import HEAD, MIGRATIONS
 from workers.ledger.mounts import network_file_system
 from workers.ledger.tables import metadata
@@ -105,6 +105,32 @@ def test_a_failed_transaction_leaves_nothing(scene: Scene) -> None:
     with pytest.raises(ZeroDivisionError):
         fail_half_way()
     assert len(scene.known()) == 1
+
+
+def test_a_writer_in_a_loop_lets_others_pass(scene: Scene) -> None:
+    """SQLite has no queue: without ours, a poll's next chunk takes the lock before anybody sees the gap."""
+    database, order, over = scene.ledger._database, [], threading.Event()
+
+    def write_chunks() -> None:
+        while not over.is_set():
+            with database.write():
+                order.append("chunk")
+                over.wait(0.02)
+
+    thread = threading.Thread(target=write_chunks)
+    thread.start()
+    try:
+        second = Database(database.url)
+        while not order:
+            over.wait(0.001)
+        for _ in range(5):
+            before = len(order)
+            with second.write():
+                assert len(order) - before <= 2, "the chunk under way, and one that was already waiting"
+    finally:
+        over.set()
+        thread.join()
+        second.close()
 
 
 def test_the_migrated_tables_are_those_of_the_program(scene: Scene) -> None:
