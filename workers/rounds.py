@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from workers import detect, errors
 from workers.ftps.connection import Connection
@@ -134,7 +135,7 @@ def fetch(
     target, lease = str(route.local), process.settings.lease
     asked = Outcome()
     if paths is None:
-        session.run(lambda line: None, name="open", tally=tally)
+        session.run(lambda _line: None, name="open", tally=tally)
         claims = ledger.claims.claim(
             route.name,
             target,
@@ -171,8 +172,31 @@ def fetch(
         janitor.release()
     outcome.vanished += asked.vanished
     outcome.already += asked.already
-    filled = len(claims) >= route.batch.files or sum(claim.size for claim in claims) >= route.batch.bytes
+    filled = len(claims) >= route.batch.files or sum(claim.size or 0 for claim in claims) >= route.batch.bytes
     return Fetched(outcome, more=paths is None and filled)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an upkeep did: leases ended (and on which routes), temps removed, rows forgotten."""
+
+    leases_ended: int
+    routes_freed: tuple[str, ...]
+    temps_removed: int
+    pruned: int
+
+
+def upkeep(process: Process) -> Kept:
+    """End the leases of the dead, remove temps nobody will go on with, forget what is long finished."""
+    ledger, routes = process.ledger, process.settings.routes
+    ended = ledger.claims.end_leases({route.name: route.max_attempts for route in routes.values()})
+    removed = 0
+    for route in routes.values():
+        if route.direction == "pull" and isinstance(route.local, Path) and route.local.is_dir():
+            keep = ledger.claims.temps(route.name, str(route.local))
+            removed += process.store(route).sweep(keep)
+    pruned = ledger.forget(process.settings.history)
+    return Kept(sum(ended.values()), tuple(ended), removed, pruned)
 
 
 def _absolute(route: Route, shown: str) -> bytes:
