@@ -258,7 +258,9 @@ def _of_clock(config: Endpoint, ahead: float | None) -> Finding:
     remedy = (
         f'set the server\'s clock, or `timezone` (now "{config.timezone}") where its listings have no zone'
     )
-    return Finding(config.name, "clock", f"ahead of ours by {shown_duration(round(ahead))} or more", remedy)
+    # Minutes are enough for a person; a wrong zone then shows as the hours that it is.
+    about = round(ahead / 60) * 60 if ahead >= 120 else round(ahead)
+    return Finding(config.name, "clock", f"ahead of ours by {shown_duration(about)} or more", remedy)
 
 
 def _of_route(route: Route, count: FolderCount, reason: str | None) -> Iterator[Finding]:
