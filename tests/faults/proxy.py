@@ -221,10 +221,10 @@ class CuttingProxy:
         return self._strike_line(line, fault.kind)
 
     def _strike(self, lane: Lane, kind: Kind) -> int:
-        lines = [line for line in lane.lines if not line.swallowing]
-        for line in lines:
+        alive = lane.open
+        for line in list(lane.lines):  # cut and reset also clear away what is left of black holes
             self._strike_line(line, kind)
-        return len(lines)
+        return alive
 
     def _strike_line(self, line: Line, kind: Kind) -> bool:
         if kind == "swallow":

@@ -128,9 +128,11 @@ def test_swallowed_line_stays_open_and_silent(echo: tuple[Echo, CuttingProxy]) -
             line.recv(1)
     time.sleep(0.1)  # nothing is expected to happen, which no event tells
     assert server.endings == []
-    assert proxy.control.bytes_up == 5
+    assert (proxy.control.bytes_up, proxy.control.open) == (5, 0)
     with connect(proxy) as line:
         assert said(line, b"again") == b"again"
+        assert proxy.cut_control() == 1  # the black hole was lost already; now its other end goes as well
+    wait_until(lambda: server.endings == ["FIN", "FIN"])
 
 
 @pytest.mark.parametrize("after", [0, 1, 777, 65_536, 100_001])
