@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 
 import beat_schedule
-from workers import broker, lifecycle, settings
+from workers import broker, lifecycle, settings, unbuilt
 from workers.errors import TowlineError
 
 POLLS = "towline.polls"
@@ -80,6 +80,7 @@ def options(config: settings.Settings, broker_url: str) -> dict[str, Any]:
 def build(config: settings.Settings) -> Celery:
     """The app for one configuration. Raises BrokerNotRunning where no broker is configured and none runs."""
     settings.check_time_budget(config)
+    unbuilt.check_built(config)
     app = Celery(
         "towline",
         include=["tasks.poll", "tasks.fetch", "tasks.probe", "tasks.upkeep"],

@@ -14,12 +14,17 @@ from workers.ledger import Ledger
 from workers.session import Session
 from workers.settings import Route, Settings
 from workers.stores.local import LocalFolder
+from workers.unbuilt import check_built
 
 
 class Process:
-    """The holder of all that has to be closed. One a process; `here` finds it."""
+    """The holder of all that has to be closed. One a process; `here` finds it.
+
+    Raises ConfigurationError where the settings ask for what this version cannot do.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        check_built(settings)
         self.settings = settings
         self._sessions: dict[str, Session] = {}
         self._ledger: Ledger | None = None

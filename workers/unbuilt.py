@@ -1,0 +1,52 @@
+"""What the configuration may say and this version cannot do yet. It refuses to start rather than ignore it.
+
+A route that should delete and doesn't, a budget of lines that nobody keeps: quietly left out, each would be
+a promise broken. A line leaves this table with the commit that builds what it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from workers.errors import ConfigurationError
+from workers.settings import Endpoint, Route, Settings
+
+_ROUTES: dict[str, Callable[[Route], bool]] = {
+    "direction": lambda route: route.direction == "push",
+    "local": lambda route: not isinstance(route.local, Path),
+    "recursive": lambda route: route.recursive,
+    "done_file": lambda route: route.done_file is not None,
+    "backlog": lambda route: route.backlog != "all",
+    "redeliver": lambda route: route.redeliver,
+    "after": lambda route: route.after != "keep",
+    "after_failure": lambda route: route.after_failure != "keep",
+    "verify": lambda route: route.verify != "size",
+    "then": lambda route: route.then is not None,
+    "expect": lambda route: route.expect is not None,
+}
+_ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {
+    "data_mode": lambda endpoint: endpoint.data_mode != "passive",
+    "noop_during_transfer": lambda endpoint: endpoint.noop_during_transfer,
+    "resume_uploads": lambda endpoint: endpoint.resume_uploads,
+    "wire_log": lambda endpoint: endpoint.wire_log,
+    "max_sessions": lambda endpoint: endpoint.max_sessions is not None,
+}
+
+
+def check_built(settings: Settings) -> None:
+    """Raises ConfigurationError for the first key that asks for something this version cannot do."""
+    for name, route in settings.routes.items():
+        _refuse(f"[routes.{name}]", [key for key, asks in _ROUTES.items() if asks(route)])
+    for name, endpoint in settings.endpoints.items():
+        _refuse(f"[endpoints.{name}]", [key for key, asks in _ENDPOINTS.items() if asks(endpoint)])
+    if not settings.ledger.startswith("sqlite"):
+        _refuse("[towline]", ["ledger"])
+
+
+def _refuse(table: str, keys: list[str]) -> None:
+    if keys:
+        what = f"{', '.join(keys)}: this version cannot do that yet"
+        raise ConfigurationError(
+            table, what, "leave it out, or at its default; CHANGELOG.md says what is built"
+        )
