@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from workers.ftps.errors import ProtocolError
+
 Kind = Literal["file", "dir", "link", "other"]
 
 # No name is longer than 255 bytes on any file system, no path than 4096; MLSD facts add some hundred.
@@ -49,11 +51,11 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """The lines that `data` completes. Raises BadLine for a line without end."""
+        """The lines that `data` completes. Raises ProtocolError for a line without end."""
         lines = (self._rest + bytes(data)).split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) > MAX_LINE:
-            raise BadLine(f"a line longer than {MAX_LINE} bytes")
+            raise ProtocolError(f"a line longer than {MAX_LINE} bytes in a listing")
         for line in lines:
             yield line.removesuffix(b"\r")
 
