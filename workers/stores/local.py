@@ -131,6 +131,8 @@ class LocalFolder:
 
     def adopt(self, relative: bytes, old: str, new: str) -> bool:
         """Rename what a lower fence left to the new fence's name; False when there is nothing."""
+        if not self.root.exists():
+            return False  # it died before it made the folder
         with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
             os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
             return True
@@ -138,6 +140,8 @@ class LocalFolder:
 
     def remove_temp(self, relative: bytes, temp: str) -> None:
         """Remove a temp, if it is there."""
+        if not self.root.exists():
+            return
         with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
             os.unlink(temp, dir_fd=folder)
 
