@@ -26,6 +26,7 @@ from tests.system import compose_file, dockerfile, unit_files
 from tests.system.services import Flower, Service
 from tests.waiting import wait_until
 from workers.settings import load
+from workers.unbuilt import check_built
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = ("towline-polls", "towline-transfers", "towline-beat", "towline-flower")
@@ -200,6 +201,7 @@ def test_the_example_configuration_is_one() -> None:
     assert settings.state_dir == Path("/var/lib/towline")
     made = unit_files.load("towline-polls.service").one("Service", "StateDirectory").split()
     folders = [Path("/var/lib") / name for name in made]
+    check_built(settings)
     assert settings.state_dir in folders
     assert {route.local.parent for route in settings.routes.values() if isinstance(route.local, Path)} <= {
         *folders
