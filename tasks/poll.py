@@ -17,7 +17,7 @@ from workers.session import Tally
     time_limit=app.towline.poll_hard_limit,
 )
 def poll(route: str) -> dict[str, Any]:
-    """Poll one route. Returns counts (contract §4); fails with UnknownName, ListingFailed, ReconnectFailed, …"""
+    """Poll one route; counts of what it found. Fails with UnknownName, ListingFailed, ReconnectFailed, …"""
     process, tally = here(app.towline), Tally()
     the_route = process.settings.route(route)
     # First for what the ledger already holds: a poll that fails must not keep ready files waiting.

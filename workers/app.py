@@ -1,6 +1,6 @@
 """The Celery app and its settings; fails loudly when the configuration is wrong.
 
-`celery -A workers.app worker|beat|flower|inspect` finds it here. Design §6 says why each setting is what it is.
+`celery -A workers.app worker|beat|flower|inspect` finds it here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TRANSFERS = "towline.transfers"
 
 
 def options(config: settings.Settings, broker_url: str) -> dict[str, Any]:
-    """Celery's configuration for ours. Keys are Celery's setting names, values JSON-able but for the schedule."""
+    """Celery's configuration for ours, by Celery's setting names."""
     # A message taken and not acknowledged comes back after this long; Celery reads it in three places, and
     # the smallest of them wins.
     redis = {

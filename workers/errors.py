@@ -104,7 +104,7 @@ class BrokerNotRunning(TowlineError):
 
 
 class StoreRefused(TowlineError):
-    """The place where files land can't take them: full, read-only, missing. The route's fault, not a file's."""
+    """The place where files land can't take them: full, read-only, missing. No file's fault."""
 
     names = ("route", "target", "reason")
 

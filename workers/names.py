@@ -27,8 +27,10 @@ def _shown(character: str) -> str:
 
 
 def parsed(shown: str) -> bytes:
-    r"""The name behind a printable form. Raises ValueError for a backslash that begins neither `\\` nor `\xNN`."""
+    r"""The name behind a printable form.
 
+    Raises ValueError for a backslash that begins neither `\\` nor `\xNN`.
+    """
     out, end = bytearray(), 0
     for escape in _ESCAPE.finditer(shown):
         out += shown[end : escape.start()].encode()

@@ -53,7 +53,7 @@ class Process:
             return list(self._sessions.values())
 
     def session(self, endpoint: str) -> Session:
-        """The session for an endpoint; its line is built when somebody runs an operation. Raises UnknownName."""
+        """The session for an endpoint; its line is built at the first operation. Raises UnknownName."""
         with self._guard:
             if endpoint not in self._sessions:
                 self._sessions[endpoint] = Session(self.settings.endpoint(endpoint), self.ledger)

@@ -59,6 +59,7 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
     session = process.session(route.endpoint)
+    session.refuse_if_closed()
     target = str(route.local)
     under_way = ledger.polls.begin(route.name, target, until_s=process.settings.poll_hard_limit)
     if under_way is None:
@@ -132,6 +133,7 @@ def fetch(
     if paths is None and not ledger.polls.counts(route.name).ready:
         return Fetched(Outcome(), more=False)
     session = process.session(route.endpoint)
+    session.refuse_if_closed()
     target, lease = str(route.local), process.settings.lease
     asked = Outcome()
     if paths is None:

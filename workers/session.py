@@ -80,7 +80,10 @@ class _NotYet(ftps.Transient):
 class Session:
     """At most one connection to an endpoint, rebuilt fully whenever it is not known to be alive."""
 
-    def __init__(self, endpoint: Endpoint, ledger: Ledger, *, wire: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, ledger: Ledger, *, wire: Callable[[str], None] | None = None
+    ) -> None:
+        """wire: told every command and reply, without the password (`Connection.open`)."""
         self.endpoint = endpoint
         self.counters = Counters()
         self._ledger = ledger
@@ -131,7 +134,7 @@ class Session:
         self._progressed = True
 
     def keep_alive(self, every: float) -> None:
-        """Ask an idle line whether it lives; skip it while an operation runs. Never raises for a dead line."""
+        """Ask a line that was idle for `every` seconds whether it lives; skip it while an operation runs."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -157,7 +160,7 @@ class Session:
             self._drop(Reason(lost.loss.value), lost)
             raise
         except BaseException as failure:
-            # A command left through anything but its final reply has killed the connection (R2); a refusal has not.
+            # A command left through anything but its final reply has killed the line (R2).
             if line.state is State.DEAD:
                 self._drop(Reason.PROTOCOL, failure)
             raise
@@ -210,39 +213,27 @@ class Session:
         """A new connection, with new objects throughout. Counts it, here and in the ledger."""
         name, book = self.endpoint.name, self._ledger.endpoints
         secret = self.endpoint.secret()
-        digest = book.digest(self.endpoint.user, secret)
-        shut = book.is_closed(name, digest)
-        if shut is not None:
-            since = shut.closed_at if shut.closed_at is not None else shut.paused_at
-            raise errors.EndpointClosed(name, since, shut.closed_reason or "paused")
+        credentials = book.digest(self.endpoint.user, secret)
+        self.refuse_if_closed(credentials)
+        self._building = True
         # An unproven password is tried by one process at a time, else a fleet of them locks the account.
-        if not book.may_login(name, digest, until_s=self.endpoint.connect_timeout + 1):
-            self._building = True
+        if not book.may_login(name, credentials, until_s=self.endpoint.connect_timeout + 1):
             raise _NotYet("another process is trying these credentials")
         tally.connects += 1
-        self._building = True
-        known = book.get(name)
+        learned = book.get(name).features_json
         try:
             line = Connection.open(
                 peer_of(self.endpoint, secret),
-                known=Features.from_json(known.features_json) if known and known.features_json else None,
+                known=Features.from_json(learned) if learned else None,
                 wire=self._wire,
             )
-        except ftps.LoginRefused as refusal:
-            self.counters.failures[type(refusal).__name__] += 1
-            book.close(name, str(refusal), digest)
-            raise errors.LoginRefused(name, str(refusal)) from refusal
-        except (ftps.CertificateRefused, ftps.TlsRefused) as refusal:
-            self.counters.failures[type(refusal).__name__] += 1
-            book.failed(name, f"{type(refusal).__name__}: {refusal}")
-            raise errors.CertificateRefused(name, str(refusal)) from refusal
-        except ftps.Transient as failure:
+        except ftps.FtpsError as failure:
             self.counters.failures[type(failure).__name__] += 1
-            book.failed(name, f"{type(failure).__name__}: {failure}")
+            self._tell_everybody(failure, credentials)
             raise
         self._building = False
         self._line, self._line_pid = line, os.getpid()
-        book.connected(name, digest)
+        book.connected(name, credentials)
         book.learn(name, line.features.to_json(), line.tls.not_after if line.tls else None)
         reason, self._next_build = self._next_build, Reason.FIRST_USE
         self.counters.builds[reason] += 1
@@ -250,6 +241,25 @@ class Session:
             tally.reconnects += 1
         log.info("%s: line built: %s", name, reason, extra={"action": "line.built", "reason": reason.value})
         return line
+
+    def refuse_if_closed(self, credentials: str | None = None) -> None:
+        """Raises EndpointClosed where the endpoint is paused, or closed for these credentials."""
+        if credentials is None:
+            credentials = self._ledger.endpoints.digest(self.endpoint.user, self.endpoint.secret())
+        shut = self._ledger.endpoints.is_closed(self.endpoint.name, credentials)
+        if shut is not None:
+            since = shut.closed_at or shut.paused_at
+            raise errors.EndpointClosed(self.endpoint.name, since, shut.closed_reason or "paused")
+
+    def _tell_everybody(self, failure: ftps.FtpsError, credentials: str) -> None:
+        """Write a failed connect into the ledger; raise what is final."""
+        name = self.endpoint.name
+        if isinstance(failure, ftps.LoginRefused):
+            self._ledger.endpoints.close(name, str(failure), credentials)
+            raise errors.LoginRefused(name, str(failure)) from failure
+        self._ledger.endpoints.failed(name, f"{type(failure).__name__}: {failure}")
+        if isinstance(failure, ftps.CertificateRefused | ftps.TlsRefused):
+            raise errors.CertificateRefused(name, str(failure)) from failure
 
     # -- giving up
 
@@ -267,12 +277,13 @@ class Session:
         last = f"{type(lost).__name__}: {lost}"
         if self._building:
             self._building = False
-            state = self._ledger.endpoints.get(self.endpoint.name)
-            failures = state.consecutive_failures if state else 0
+            failures = self._ledger.endpoints.get(self.endpoint.name).consecutive_failures
             return errors.ReconnectFailed(
                 self.endpoint.name, tally.connects, failures, tally.reconnects, tally.elapsed_s, last
             )
-        return errors.OperationFailed(self.endpoint.name, name, tried, tally.reconnects, tally.elapsed_s, last)
+        return errors.OperationFailed(
+            self.endpoint.name, name, tried, tally.reconnects, tally.elapsed_s, last
+        )
 
 
 def peer_of(endpoint: Endpoint, secret: str) -> Peer:
