@@ -33,7 +33,7 @@ class Site:
         towline: Mapping[str, Any] | None = None,
         more: str = "",
     ) -> None:
-        """Values as JSON has them, which is TOML enough, over the defaults. more: TOML, at the end."""
+        """Values go over the defaults. more: TOML, at the end."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.landed = folder / "in"
@@ -119,4 +119,8 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    return [f"{key} = {_toml(value)}" for key, value in table.items()]
+
+
+def _toml(value: Any) -> str:
+    return f"{{ {', '.join(_lines(value))} }}" if isinstance(value, dict) else json.dumps(value)

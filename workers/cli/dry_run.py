@@ -23,7 +23,7 @@ def dry_run_of(process: Process, route: Route) -> int:
     folder = listed(process, route.endpoint, route.remote, Tally())
     ledger = process.ledger
     known = ledger.polls.known(route.name, str(route.local))
-    rows = list(plan(folder, known, rules, ledger.now()))
+    rows = sorted(plan(folder, known, rules, ledger.now()), key=lambda row: row[2])
     if rows:
         print_table(("what", "size", "path"), [(what, amount(size), path) for what, size, path in rows])
     fetched = sum(not what.startswith("refused") for what, _, _ in rows)
@@ -40,7 +40,7 @@ def dry_run_of(process: Process, route: Route) -> int:
 def plan(
     folder: Listed, known: Mapping[bytes, Known], rules: Rules, now: float
 ) -> Iterator[tuple[str, int | None, str]]:
-    """What a round would do with each file it would touch: (what, size, path), in the listing's order."""
+    """What a round would do with each file it would touch: (what, size, path)."""
     decision = decide(folder.entries, known, rules, now, complete=folder.complete)
     touched: set[bytes] = set()
     for change in decision.changes:

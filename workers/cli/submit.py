@@ -73,7 +73,11 @@ def _send(settings: Settings, task: str, arguments: dict[str, Any], *, wait: boo
     if not wait:
         click.echo(sent.id)
         return None
-    return _awaited(sent, task)
+    try:
+        return _awaited(sent, task)
+    finally:
+        # After Ctrl-C it lives to the end of the interpreter, when its __del__ would find no threads to ask.
+        sent.backend = None
 
 
 def _app(settings: Settings) -> Celery:
