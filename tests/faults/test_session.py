@@ -68,7 +68,7 @@ def names(line: Connection) -> set[bytes]:
 def test_a_server_that_is_gone_is_reported_with_exact_counts(
     server: ScriptedServer, session: Make, ledger: Ledger
 ) -> None:
-    """attempts: connects of this task; consecutive_failures: of all tasks together; reconnects: rebuilt lines."""
+    """attempts: connects of this task; consecutive_failures: of all tasks; reconnects: rebuilt lines."""
     one, tally = session(), Tally()
     one.run(names, name="list", tally=tally)
     server.close()
@@ -204,8 +204,8 @@ def test_a_line_is_asked_before_use_only_after_an_idle_time(server: ScriptedServ
 
 
 def test_a_stale_reply_is_never_taken_for_the_answer(server: ScriptedServer, session: Make) -> None:
-    """A second 226 behind the listing would make every later answer the previous one's: a new line instead."""
-    server.when("MLSD", acts.in_turn(acts.ordinary, acts.stale("226 Transfer complete, again.")), times=1)
+    """A second 226 would make every later answer the one before it: a new line instead."""
+    server.when("MLSD", acts.stale("226 Transfer complete, again."), times=1)
     one, tally = session(probe_after=0.0), Tally()
     assert one.run(names, name="list", tally=tally) == {b"a.bin"}
     assert one.run(names, name="list", tally=tally) == {b"a.bin"}

@@ -46,16 +46,18 @@ def test_the_fiftieth_loss_of_an_idle_line_is_like_the_first(
     assert isinstance(server, Pyftpd)
     (server.root / "statement.xml").write_bytes(b"<a/>")
     with CuttingProxy.before(server) as proxy:
-        endpoint = Endpoint(
-            name="bank",
-            host=proxy.address,
-            port=server.port,
-            user=server.user,
-            password=server.password,
-            tls="implicit",
-            ca_file=server.ca_file,
-            probe_after=0.0,
-            probe_timeout=1.0,
+        endpoint = Endpoint.model_validate(
+            {
+                "name": "bank",
+                "host": proxy.address,
+                "port": server.port,
+                "user": server.user,
+                "password": server.password,
+                "tls": "implicit",
+                "ca_file": server.ca_file,
+                "probe_after": 0.0,
+                "probe_timeout": 1.0,
+            }
         )
         losses: list[tuple[Callable[[], int], Reason]] = [
             (proxy.cut_control, Reason.IDLE_LOSS),
