@@ -133,8 +133,8 @@ def test_get_goes_on_where_it_was_interrupted(start_server: StartServer, tmp_pat
     assert "the same command goes on from there" in told
     assert not (target / "big.bin").exists()
     assert partial.stat().st_size < size
-    with partial.open("r+b") as file:
-        file.write(b"!")
+    with partial.open("r+b") as falsified:
+        falsified.write(b"!")
     ended = site.towline("get", "bank", "/out/big.bin", str(target / "big.bin"))
     assert ended.returncode == 0, ended.stderr
     with (target / "big.bin").open("rb") as got:

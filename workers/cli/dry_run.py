@@ -54,7 +54,11 @@ def plan(
             case Changed():
                 yield _then("changed", change.ready), change.size, printable(path)
             case Seen(known=before) if before.state in (State.WAITING, State.VANISHED):
-                yield _then("waiting", change.ready), before.size, printable(path)
+                yield (
+                    _then("settled" if change.ready else "waiting", change.ready),
+                    before.size,
+                    printable(path),
+                )
     for path, one in known.items():
         if one.state in (State.READY, State.PUBLISHING) and path not in touched:
             yield "in flight" if one.claimed else "ready", one.size, printable(path)
