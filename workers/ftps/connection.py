@@ -25,7 +25,7 @@ from workers.ftps.errors import (
     Transient,
 )
 from workers.ftps.features import Features
-from workers.ftps.folder import Listing, curtailed, entries
+from workers.ftps.folder import Listing, curtailed, entries, itself
 from workers.ftps.inquiry import Stat, flights, stat_of
 from workers.ftps.line import Line
 from workers.ftps.listing import Entry, parse_list_line, parse_mlsd_line
@@ -200,8 +200,11 @@ class Connection:
                 if refused.code not in _UNKNOWN_COMMAND:
                     raise
             self._line.features = replace(self.features, mlsd=False)
+        return Listing(self._list_rows(path, self._listing("LIST", path, self._unix_line())), self._line.die)
+
+    def _unix_line(self) -> Callable[[bytes], Entry | None]:
         now, zone = time.time(), self.peer.zone
-        return self._listing("LIST", path, lambda line: parse_list_line(line, now=now, zone=zone))
+        return lambda line: parse_list_line(line, now=now, zone=zone)
 
     def _listing(self, verb: str, path: bytes, parse: Callable[[bytes], Entry | None]) -> Listing:
         with self._line.operation():
@@ -211,6 +214,7 @@ class Connection:
     def _rows(
         self, verb: str, data: Stream, parse: Callable[[bytes], Entry | None]
     ) -> Generator[Entry, None, str | None]:
+        """The entries of a listing under way; returns why it is not complete, None if it is."""
         odd: list[str] = []
         with self._line.operation():
             incoming = channel.Incoming(data, idle=self.peer.idle_timeout)
@@ -222,6 +226,27 @@ class Connection:
             if incoming.end is not None:
                 raise TransferBroken(f"{verb}: {incoming.end}")
         return curtailed(reply, odd)
+
+    def _list_rows(self, path: bytes, listing: Listing) -> Generator[Entry, None, str | None]:
+        """The same for LIST, where nothing may mean three things.
+
+        vsftpd answers with no line and "226 Directory send OK." for an empty folder, a missing one and a
+        forbidden one alike (field note 28). Only the first shows itself when asked for all.
+        """
+        empty = True
+        with listing:
+            for entry in listing:
+                empty = False
+                yield entry
+        if not empty or not listing.complete:
+            return listing.reason
+        try:
+            with self._listing("LIST", b"-a " + path, itself) as again:
+                if list(again):
+                    return None
+        except Refused as refused:
+            return str(refused)
+        return again.reason or "nothing is listed, not even the folder itself: is it missing, or forbidden?"
 
     def retrieve(
         self, path: bytes, sink: Callable[[memoryview], object], *, offset: int = 0, size: int | None = None

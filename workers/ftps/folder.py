@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,7 @@ class Listing:
     def __init__(
         self, rows: Generator[Entry, None, str | None], abandon: Callable[[BaseException], None]
     ) -> None:
-        """Take rows, which return why they are incomplete, and what to do when nobody reads them to their end."""
+        """Take rows, which return why they are incomplete, and what to do if nobody reads them all."""
         self.complete = False
         self.reason: str | None = "not read to its end"
         self._entries = self._run(rows)
@@ -58,12 +59,18 @@ class Listing:
 def entries(
     blocks: Iterable[memoryview], parse: Callable[[bytes], Entry | None], odd: list[str]
 ) -> Iterator[Entry]:
-    """Blocks of a listing → entries. A line that can't be read goes to `odd` and spoils nothing (field note 29)."""
+    """Blocks of a listing → entries. A line nobody can read goes to `odd`, and spoils nothing."""
     splitter = LineSplitter()
-    for block in blocks:
-        for line in splitter.feed(block):
-            yield from _entry(line, parse, odd)
-    yield from _entry(splitter.last(), parse, odd)
+    for line in chain((line for block in blocks for line in splitter.feed(block)), splitter.rest()):
+        if not line:
+            continue
+        try:
+            entry = parse(line)
+        except BadLine as error:
+            odd.append(str(error))
+            continue
+        if entry is not None:
+            yield entry
 
 
 def curtailed(reply: Reply, odd: list[str]) -> str | None:
@@ -75,13 +82,6 @@ def curtailed(reply: Reply, odd: list[str]) -> str | None:
     return None
 
 
-def _entry(line: bytes, parse: Callable[[bytes], Entry | None], odd: list[str]) -> Iterator[Entry]:
-    if not line:
-        return
-    try:
-        entry = parse(line)
-    except BadLine as error:
-        odd.append(str(error))
-        return
-    if entry is not None:
-        yield entry
+def itself(line: bytes) -> Entry | None:
+    """A parser that finds nothing but the folder itself in what `ls -la` says."""
+    return Entry(b".", "dir", None, None, 1.0) if line.endswith(b" .") else None

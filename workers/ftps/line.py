@@ -61,7 +61,7 @@ class Line:
     # -- life
 
     def open(self, known: Features | None) -> None:
-        """The opening dialogue, all of it within `connect_timeout`. Raises what Connection.open does, untidied."""
+        """The opening dialogue, all of it within `connect_timeout`. Failures come as they are."""
         peer, until = self.peer, self.opened_at + self.peer.connect_timeout
         if peer.tls != "off":
             self._context = client_context(peer.trust)
@@ -228,6 +228,7 @@ class Line:
             self.data_fresh += 1
 
     def end_of_data(self) -> None:
+        """All data has moved, or never will: the channel is closed, and the final reply is owed."""
         self._drop_data()
         self._machine.step(Event.MOVED)
 

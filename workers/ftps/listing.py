@@ -59,9 +59,10 @@ class LineSplitter:
         for line in lines:
             yield line.removesuffix(b"\r")
 
-    def last(self) -> bytes:
-        """What came after the last line end; empty in a well-formed listing."""
-        return self._rest
+    def rest(self) -> Iterator[bytes]:
+        """At the end: what came after the last line end, which is nothing in a well-formed listing."""
+        if self._rest:
+            yield self._rest
 
 
 def parse_mlsd_line(line: bytes) -> Entry | None:
@@ -100,7 +101,7 @@ def _facts_and_name(line: bytes) -> tuple[bytes, bytes]:
     return line[:cut], line[cut + 1 :]
 
 
-_TIME_VALUE = re.compile(rb"(\d{14})(?:\.(\d{1,9}))?\Z")
+_TIME_VALUE = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,9}))?\Z")
 
 
 def parse_time_value(text: bytes) -> tuple[float | None, float]:
@@ -109,12 +110,15 @@ def parse_time_value(text: bytes) -> tuple[float | None, float]:
     if match is None:
         return None, 1.0
     try:
-        whole = datetime.strptime(match[1].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
+        # strptime would take longer than all the rest of a line.
+        year, month, day, hour, minute, second = map(int, match.groups()[:6])
+        whole = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         return None, 1.0
-    if match[2] is None:
+    fraction = match[7]
+    if fraction is None:
         return whole, 1.0
-    return whole + int(match[2]) / 10 ** len(match[2]), 10.0 ** -len(match[2])
+    return whole + int(fraction) / 10 ** len(fraction), 10.0 ** -len(fraction)
 
 
 def _number(text: bytes | None) -> int | None:

@@ -277,7 +277,7 @@ def _must_be_tls(secure: ssl.SSLSocket, doing: str) -> None:
 
 
 def _clear_text(sock: socket.socket, doing: str) -> str:
-    """What lies in the kernel's buffer, shown as far as it is text. On a data channel that is file content: nothing."""
+    """What lies in the kernel's buffer, as far as it is text. Nothing of a data channel: that is file content."""
     if not doing.startswith("control"):
         return ""
     with contextlib.suppress(OSError):

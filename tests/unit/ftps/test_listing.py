@@ -245,7 +245,7 @@ def test_blocks_may_cut_anywhere(lines: list[bytes], cut: int) -> None:
     splitter = LineSplitter()
     found = [line for i in range(0, len(stream), cut) for line in splitter.feed(stream[i : i + cut])]
     assert found == lines
-    assert splitter.last() == b"unended"
+    assert list(splitter.rest()) == [b"unended"]
 
 
 def test_a_listing_line_without_end_is_refused() -> None:
