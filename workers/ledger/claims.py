@@ -90,14 +90,12 @@ class Claims:
         facts = Appeared(path, size, modified, precision_s, unique)
         with self._database.write() as connection:
             now = self._database.now(connection)
-            path_id, row = listings.latest_of(connection, route, target, path)
-            number = 1
+            path_id, number, row = listings.place_of(connection, route, target, path)
             if row is not None:
                 known = (row.size, row.modified, row.precision_s)
                 if same_version(size, modified, precision_s, *known):
                     return self._admit_known(connection, row, now)
                 listings.write_updates(connection, {row.version_id: listings.replaced(row, now)})
-                number = row.number + 1
             fresh = listings.new_version(path_id, route, number, facts, State.READY, now)
             made = connection.execute(insert(versions).returning(versions.c.version_id), [fresh])
             return int(made.scalar_one())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class StalePoll(Exception):  # noqa: N818 — it says what happened
+class StalePoll(Exception):
     """This poll was replaced: another one of its route has begun since. Nothing more of it is applied."""
 
     def __init__(self, route: str, generation: int) -> None:
@@ -12,7 +12,7 @@ class StalePoll(Exception):  # noqa: N818 — it says what happened
         self.generation = generation
 
 
-class IllegalStep(Exception):  # noqa: N818
+class IllegalStep(Exception):
     """A version was asked to take a step that its state does not have: a fault of Towline, not of a
     server."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, select, update
 
 from workers.ledger.states import State, Step, after, allows
 from workers.ledger.tables import paths, versions
@@ -32,9 +32,9 @@ def apply(connection: Connection, poll: Poll, chunk: Sequence[Change], now: floa
         # A newer version came in between (`fetch` with paths): this listing is older than what is known.
         if row is not None and row.latest:
             _decide(change, row, now, updates, fresh)
-    for appearance, path_id, row in _places(connection, poll, appeared):
+    for appearance, path_id, number, row in _places(connection, poll, appeared):
         if row is None:
-            fresh.append((path_id, 1, appearance))
+            fresh.append((path_id, number, appearance))
         elif _same(appearance, row):
             _listed_again(row, appearance.ready, now, updates)
         else:
@@ -156,7 +156,15 @@ _SEEN: tuple[ColumnElement[Any], ...] = (
     and_(paths.c.owner.is_not(None), paths.c.claimed_version == versions.c.version_id).label("claimed"),
 )
 
-_PLACED: tuple[ColumnElement[Any], ...] = (*_SEEN, paths.c.path_id.label("place"), paths.c.remote)
+_any = versions.alias("any_version")
+# Not the latest version's number: that one may have been forgotten before an older one.
+_last_number = select(func.max(_any.c.number)).where(_any.c.path_id == paths.c.path_id).scalar_subquery()
+_PLACED: tuple[ColumnElement[Any], ...] = (
+    *_SEEN,
+    paths.c.path_id.label("place"),
+    paths.c.remote,
+    _last_number.label("last_number"),
+)
 
 
 def _versions(connection: Connection, ids: list[int]) -> dict[int, Row[Any]]:
@@ -171,7 +179,7 @@ def _versions(connection: Connection, ids: list[int]) -> dict[int, Row[Any]]:
 
 def _places(
     connection: Connection, poll: Poll, appeared: dict[bytes, Appeared]
-) -> Iterable[tuple[Appeared, int, Row[Any] | None]]:
+) -> Iterable[tuple[Appeared, int, int, Row[Any] | None]]:
     """Each appearance with its path, made where it is missing, and the path's latest version, None where
     it has none."""
     if not appeared:
@@ -186,12 +194,13 @@ def _places(
     )
     missing = dict(appeared)
     for row in found:
-        yield missing.pop(row.remote), row.place, row if row.version_id is not None else None
+        latest_row = row if row.version_id is not None else None
+        yield missing.pop(row.remote), row.place, (row.last_number or 0) + 1, latest_row
     if missing:
         rows = [{"route": poll.route, "remote": path, "target": poll.target} for path in missing]
         made = connection.execute(insert(paths).returning(paths.c.path_id, paths.c.remote), rows)
         for path_id, path in made:
-            yield missing[path], path_id, None
+            yield missing[path], path_id, 1, None
 
 
 def write_updates(connection: Connection, updates: dict[int, dict[str, Any]]) -> None:
@@ -204,9 +213,12 @@ def write_updates(connection: Connection, updates: dict[int, dict[str, Any]]) ->
         connection.execute(statement.values({column: bindparam(column) for column in columns}), rows)
 
 
-def latest_of(connection: Connection, route: str, target: str, path: bytes) -> tuple[int, Row[Any] | None]:
-    """(path_id, its latest version or None) of one path, made where it is missing."""
+def place_of(
+    connection: Connection, route: str, target: str, path: bytes
+) -> tuple[int, int, Row[Any] | None]:
+    """(path_id, the number of its next version, its latest one or None) of a path, made where it is
+    missing."""
     wanted = Appeared(path, None, None, 0.0, None)
-    for _, path_id, row in _places(connection, Poll(route, target, 0, 0.0), {path: wanted}):
-        return path_id, row
+    for _, path_id, number, row in _places(connection, Poll(route, target, 0, 0.0), {path: wanted}):
+        return path_id, number, row
     raise AssertionError("a path is found or made")

@@ -164,6 +164,14 @@ Index(
     sqlite_where=versions.c.published_at.is_not(None),
     postgresql_where=versions.c.published_at.is_not(None),
 )
+# What may be forgotten one day: everything else is in the folder now, and stays.
+NOT_LISTED_NOW = "NOT (versions.latest AND versions.listed)"
+Index(
+    "ix_versions_past",
+    versions.c.last_seen_at,
+    sqlite_where=text("NOT (latest AND listed)"),
+    postgresql_where=text("NOT (latest AND listed)"),
+)
 Index("ix_versions_route", versions.c.route, versions.c.version_id)
 # An open intent keeps newer versions of its path from being claimed; there are never more than are in hand.
 Index(

@@ -197,4 +197,11 @@ def upgrade() -> None:
         sqlite_where=sa.text("published_at IS NOT NULL"),
         postgresql_where=sa.text("published_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_versions_past",
+        "versions",
+        ["last_seen_at"],
+        sqlite_where=sa.text("NOT (latest AND listed)"),
+        postgresql_where=sa.text("NOT (latest AND listed)"),
+    )
     op.create_index("ix_versions_route", "versions", ["route", "version_id"])
