@@ -55,10 +55,10 @@ def test_sqlite_on_a_network_disk_is_refused() -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "mysql://host/db", "not a url"])
-def test_only_databases_that_can_hold_a_ledger_are_taken(url: str, tmp_path: Path) -> None:
+def test_only_databases_that_can_hold_a_ledger_are_taken(url: str, home: Path) -> None:
     """A ledger in memory forgets; anything else is not supported, and is said so at once."""
     with pytest.raises(LedgerRefused):
-        Ledger.open(url, state_dir=tmp_path)
+        Ledger.open(url, state_dir=home)
 
 
 @pytest.mark.usefixtures("sqlite")
@@ -154,22 +154,25 @@ def test_a_ledger_keeps_its_id(scene: Scene, second: Scene) -> None:
     assert len(scene.ledger.id) == 36
 
 
-def test_a_newer_ledger_is_refused(url: str, tmp_path: Path) -> None:
+def test_a_newer_ledger_is_refused(url: str, home: Path) -> None:
     """An older program would not know what the newer one's columns mean; it touches nothing."""
-    Ledger.open(url, state_dir=tmp_path).close()
+    Ledger.open(url, state_dir=home).close()
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(LedgerRefused, match=r"newer Towline.*9999"):
-        Ledger.open(url, state_dir=tmp_path)
+        Ledger.open(url, state_dir=home)
     with engine.begin() as connection:
         found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
     engine.dispose()
     assert found == "9999"
 
 
-def test_four_processes_may_open_a_ledger_that_is_not_there_yet(other: Callable[[], Other]) -> None:
+def test_four_processes_may_open_a_ledger_that_is_not_there_yet(
+    other: Callable[[], Other], home: Path
+) -> None:
     """One of them makes it, the others wait for it, all have the same."""
+    (home / "ledger.sqlite3").unlink(missing_ok=True)
     with ThreadPoolExecutor(4) as threads:
         started = list(threads.map(lambda _: other(), range(4)))
     assert len({process.owner for process in started}) == 4

@@ -135,7 +135,7 @@ def test_a_poll_of_a_dead_process_is_replaced_at_once(live: Scene, other: Start)
     assert poll.generation == 2
 
 
-def test_lock_files_and_rows_of_the_dead_are_removed(live: Scene, other: Start, tmp_path: Path) -> None:
+def test_lock_files_and_rows_of_the_dead_are_removed(live: Scene, other: Start, home: Path) -> None:
     """A worker that dies every hour must not fill the folder; the living keep theirs."""
     live.appear(b"/a")
     dead, idle = other(), other()
@@ -143,7 +143,7 @@ def test_lock_files_and_rows_of_the_dead_are_removed(live: Scene, other: Start, 
     dead.kill()
     idle.ask("poll")
     live.ledger.claims.end_leases()
-    locks = {file.stem for file in (tmp_path / "owners").iterdir()}
+    locks = {file.stem for file in (home / "owners").iterdir()}
     assert locks == {idle.owner, live.ledger.owner}
     holder = live.ledger.history.explain(ROUTE, b"/a").holder
     assert holder is None
@@ -163,12 +163,12 @@ def test_an_owner_of_another_host_is_judged_by_its_lease_alone(
     assert len(live.claim()) == 1
 
 
-def test_a_missing_lock_file_proves_no_death(live: Scene, other: Start, tmp_path: Path) -> None:
+def test_a_missing_lock_file_proves_no_death(live: Scene, other: Start, home: Path) -> None:
     """Another state_dir, another mount: what is not there cannot be asked."""
     live.appear(b"/a")
     alive = other()
     alive.ask("claim", 1, 3600)
-    (tmp_path / "owners" / f"{alive.owner}.lock").unlink()
+    (home / "owners" / f"{alive.owner}.lock").unlink()
     assert live.claim() == []
 
 

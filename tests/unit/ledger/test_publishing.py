@@ -160,3 +160,12 @@ def outbox(scene: Scene) -> list[tuple[Any, ...]]:
     statement = sqlalchemy.text("SELECT route, task, queue, payload, sent_at FROM outbox")
     with scene.ledger._database.read() as connection:
         return [tuple(row) for row in connection.execute(statement)]
+
+
+def test_a_file_with_nothing_to_do_at_its_source_is_finished_as_it_is_published(scene: Scene) -> None:
+    """A route that later deletes its sources must not begin with what was published when it kept them."""
+    scene.appear(b"/a")
+    (intended,) = scene.intend(scene.claim_one())
+    scene.ledger.publishing.published([replace(done(intended), finished=True)])
+    (file,) = scene.ledger.history.explain(ROUTE, b"/a").versions
+    assert (file.state, file.finished_at) == ("FINISHED", file.published_at)
