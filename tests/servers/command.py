@@ -91,14 +91,14 @@ class Site:
         return json.loads(ended.stdout)
 
     @contextlib.contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *arguments: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
         """The command while it runs; killed at the end of the block if it still does."""
         process = subprocess.Popen(
             _command(arguments),
             cwd=self.folder,
             env=self._environment(None),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )

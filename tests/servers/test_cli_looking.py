@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -185,3 +186,25 @@ def test_check_ends_with_the_worst_of_what_it_found(start_server: StartServer, t
     both = site.towline("check")
     assert both.returncode == 5
     assert "/none" in both.stdout
+
+
+def test_progress_moves_on_a_terminal_only(start_server: StartServer, tmp_path: Path) -> None:
+    """With stderr on a terminal a bar is drawn there; stdout never holds control characters."""
+    site = Site(tmp_path, start_server("pyftpdlib"))
+    site.put("a.bin", b"x" * 3_000_000)
+    screen, terminal = os.openpty()
+    command = ("get", "bank", "/out/a.bin", str(tmp_path / "got.bin"))
+    with site.started(*command, stderr=terminal) as getting:
+        os.close(terminal)
+        told = getting.communicate(timeout=30)[0]
+    drawn = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+        while block := os.read(screen, 65536):
+            drawn += block
+    os.close(screen)
+    assert getting.returncode == 0
+    assert "a.bin" in drawn.decode()
+    assert "\x1b[" in drawn.decode()
+    plain = site.towline(*command)
+    assert "\x1b" not in told + plain.stdout + plain.stderr
+    assert plain.stderr == ""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from workers.cli.foreground import foreground
-from workers.cli.output import amount, iso, json_option, local_time, print_json, print_table
+from workers.cli.output import amount, iso, json_option, print_json, print_table, time_in_table
 from workers.ledger import CLAIMED, FileRow, State
 from workers.names import printable
 
@@ -33,7 +33,7 @@ def history(route: str | None, state: str | None, limit: int, as_json: bool) -> 
     columns = ("when", "state", "route", "size", "path", "told")
     rows = [
         (
-            local_time(last_event(file)),
+            time_in_table(last_event(file)),
             file.state,
             file.route,
             amount(file.size if file.bytes is None else file.bytes),

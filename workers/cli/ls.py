@@ -9,7 +9,7 @@ import click
 
 from workers.cli.exits import NOT_WHOLE
 from workers.cli.foreground import REMOTE, Ended, foreground, listed, verbose_option
-from workers.cli.output import counted, iso, json_option, local_time, print_json, print_table, say
+from workers.cli.output import counted, iso, json_option, print_json, print_table, say, time_in_table
 from workers.ftps.listing import Entry
 from workers.names import printable
 from workers.session import Tally
@@ -45,7 +45,7 @@ def _as_json(folder: bytes, entry: Entry) -> dict[str, Any]:
 
 def _print(entries: list[Entry]) -> None:
     rows = [
-        (entry.kind, entry.size, local_time(entry.modified), _name(entry))
+        (entry.kind, entry.size, time_in_table(entry.modified), _name(entry))
         for entry in sorted(entries, key=lambda entry: entry.name)
     ]
     if rows:

@@ -7,7 +7,9 @@ file, and nothing moves. Names of files are never read as markup.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -39,6 +41,15 @@ def local_time(epoch: float | None) -> str:
     return datetime.fromtimestamp(epoch).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def time_in_table(epoch: float | None) -> str:
+    """`local_time`; on a terminal, where width is dear, without what goes without saying."""
+    told = local_time(epoch)
+    if epoch is None or not sys.stdout.isatty():
+        return told
+    day, clock = told.split()
+    return clock if day == local_time(time.time()).split()[0] else f"{day} {clock[:5]}"
+
+
 def amount(size: int | None) -> str:
     """A size for people, three digits and a unit: `4.0 KiB`; a dash for an unknown one."""
     if size is None:
@@ -63,10 +74,11 @@ def print_table(
 ) -> None:
     """Rows under their columns, on stdout; the columns named in `right` are aligned to the right."""
     cells = [["–" if cell is None else str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    # A terminal too narrow for all columns but the last one wraps better by itself than rich would cut.
+    if sys.stdout.isatty() and sum(widths[:-1]) + 2 * len(widths) + 16 <= shutil.get_terminal_size().columns:
         _drawn(columns, cells, right)
         return
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for row in [list(columns), *cells]:
         padded = [
             cell.rjust(width) if name in right else cell.ljust(width)
@@ -82,7 +94,13 @@ def _drawn(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequen
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        # Only the last one is text of any length; folding a time or a number would help nobody.
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="fold",
+            no_wrap=name != columns[-1],
+        )
     for row in cells:
         table.add_row(*map(Text, row))
     Console(highlight=False).print(table)

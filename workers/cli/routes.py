@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from workers.cli.foreground import foreground
-from workers.cli.output import iso, json_option, local_time, print_json, print_table
+from workers.cli.output import iso, json_option, local_time, print_json, print_table, time_in_table
 from workers.cron import Cron, cron
 from workers.ledger import Counts, RouteState
 from workers.process import Process
@@ -47,21 +47,25 @@ def routes(as_json: bool) -> None:
     if as_json:
         print_json({"routes": [_as_json(line) for line in lines]})
         return
-    columns = ("route", "listed", "next", "waiting", "in flight", "published", "quarantined", "last error")
+    columns = ("route", "listed", "next", "waiting", "in flight", "published", "quarantined")
     rows = [
         (
             line.route.name,
-            local_time(line.state.complete_at),
-            "paused" if line.state.paused_at is not None else local_time(line.next_due),
+            time_in_table(line.state.complete_at),
+            "paused" if line.state.paused_at is not None else time_in_table(line.next_due),
             line.waiting,
             line.counts.claimed,
             line.published,
             line.counts.quarantined,
-            line.state.last_error,
         )
         for line in lines
     ]
-    print_table(columns, rows, right=columns[3:7])
+    print_table(columns, rows, right=columns[3:])
+    for line in lines:
+        # Below, since an error is a sentence, and no terminal is as wide as table and sentence together.
+        if line.state.last_error is not None:
+            when = local_time(line.state.last_error_at)
+            click.echo(f"{line.route.name}: last error {when}: {line.state.last_error}")
 
 
 def _lines(process: Process) -> list[Line]:
