@@ -12,7 +12,7 @@ from celery import Celery
 
 import beat_schedule
 from workers import broker, lifecycle, settings, unbuilt
-from workers.errors import TowlineError
+from workers.errors import ConfigurationError, TowlineError
 
 POLLS = "towline.polls"
 TRANSFERS = "towline.transfers"
@@ -81,6 +81,15 @@ def build(config: settings.Settings) -> Celery:
     """The app for one configuration. Raises BrokerNotRunning where no broker is configured and none runs."""
     settings.check_time_budget(config)
     unbuilt.check_built(config)
+    try:
+        # Beat keeps its state file there, and may be the first of all to start on this machine.
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as refused:
+        raise ConfigurationError(
+            str(config.state_dir),
+            f"state_dir can't be made: {refused.strerror}",
+            "make it, writable for this user, or name another under [towline]",
+        ) from refused
     app = Celery(
         "towline",
         include=["tasks.poll", "tasks.fetch", "tasks.probe", "tasks.upkeep"],
