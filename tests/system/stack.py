@@ -56,7 +56,7 @@ def endpoint(server: FtpServer, **more: Any) -> dict[str, Any]:
 
 
 class Stack:
-    """A configuration in `folder`, and what was started with it. Routes land in `folder/in/ROUTE`.
+    """A configuration in `folder`, and what was started with it. Routes land in `folder/in-ROUTE`.
 
     polls, transfers: processes of each worker's pool. Logs are in `folder/logs`, printed at the end.
     """
@@ -155,7 +155,7 @@ class Stack:
 
     def landing(self, route: str) -> Path:
         """Where a route's files land."""
-        return self.folder / "in" / route
+        return self.folder / f"in-{route}"
 
     def landed(self, route: str) -> set[bytes]:
         """The final names in a route's folder."""

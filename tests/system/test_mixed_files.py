@@ -1,0 +1,73 @@
+"""Files of all sizes, from every server in every way it offers TLS, through beat, broker and workers."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.servers.kinds import KINDS
+from tests.servers.server import FtpServer
+from tests.servers.valkey import Valkey
+from tests.system.stack import Stack, digests, endpoint
+from tests.waiting import wait_until
+
+StartServer = Callable[..., FtpServer]
+
+KIB, MIB = 1024, 1024 * 1024
+
+# Sizes around the edges: nothing, one byte, a TLS record (16 KiB) and its neighbours, a socket's buffer.
+EDGES = (0, 1, 4095, 4096, 4097, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 64 * KIB, 200_000, MIB, 3 * MIB + 7)
+ARRIVE_WITHIN = 25.0  # seconds, on a busy machine
+
+
+def fill(folder: Path, count: int, *largest: int) -> None:
+    """Put `count` files into a server's folder: the edges, `largest`, and small ones of all sizes."""
+    dice = random.Random(count)
+    sizes = [*EDGES, *largest]
+    sizes += [int(2 ** dice.uniform(0, 17)) for _ in range(count - len(sizes))]
+    for number, size in enumerate(sizes):
+        (folder / f"file-{number:03}-{size}.bin").write_bytes(dice.randbytes(size))
+        os.utime(folder / f"file-{number:03}-{size}.bin", (1_600_000_000 + number,) * 2)
+
+
+def arrive(stack: Stack, servers: dict[str, FtpServer]) -> None:
+    """Wait until every route has all its server's files, and compare them."""
+    for route, server in servers.items():
+        sent = digests(server.root)
+        wait_until(
+            lambda route=route, sent=sent: len(stack.landed(route)) >= len(sent),  # type: ignore[misc]
+            ARRIVE_WITHIN,
+            what=f"all files of {route}",
+        )
+        assert digests(stack.landing(route)) == sent, route
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_sixty_mixed_files_arrive_however_tls_begins(
+    start_server: StartServer, valkey: Valkey, tmp_path: Path, name: str
+) -> None:
+    """Sixty files from the server in each of its ways, explicit and implicit, TLS 1.2 and 1.3."""
+    servers = {
+        f"{tls}-{version[-1]}": start_server(name, tls=tls, tls_version=version)
+        for tls in KINDS[name].modes
+        for version in ("1.2", "1.3")
+    }
+    for server in servers.values():
+        fill(server.root, 60)
+    with Stack(
+        tmp_path,
+        valkey.url(),
+        endpoints={way: endpoint(server) for way, server in servers.items()},
+        routes={way: {"endpoint": way, "remote": "/", "every": "5s"} for way in servers},
+        polls=2,
+        transfers=2,
+    ) as stack:
+        stack.start("polls", "transfers", "beat")
+        arrive(stack, servers)
+        for way, server in servers.items():
+            wait_until(lambda server=server: server.transfers() >= 60, what=f"the log of {way}")  # type: ignore[misc]
+            assert server.transfers() == 60, way
