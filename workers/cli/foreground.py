@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from workers.cli import configuration
 from workers.cli.exits import SOME_FAILED, WRONG
-from workers.errors import PermissionRefused, TowlineError
+from workers.errors import ConfigurationError, LedgerRefused, PermissionRefused, TowlineError
 from workers.ftps.connection import Connection
 from workers.ftps.errors import BadName, Missing, Refused
 from workers.ftps.listing import Entry
+from workers.ledger.engine import shown
 from workers.names import parsed, printable
 from workers.process import Process
 from workers.session import Tally
@@ -94,9 +96,24 @@ def foreground() -> Iterator[Process]:
     """What this command holds while it works; closed at its end, however it ends."""
     process = Process(configuration())
     try:
+        _open_ledger(process)
         yield process
     finally:
         process.close()
+
+
+def _open_ledger(process: Process) -> None:
+    """Open it now: a state_dir that can't be written, or a database that is away, is told as what it is."""
+    try:
+        _ = process.ledger
+    except OSError as failure:
+        raise ConfigurationError(
+            "[towline] state_dir",
+            f"{failure.filename or process.settings.state_dir}: {failure.strerror}",
+            "name a folder that this user may write to",
+        ) from failure
+    except DBAPIError as failure:
+        raise LedgerRefused(shown(process.settings.ledger), str(failure.orig)) from failure
 
 
 @contextmanager
