@@ -139,11 +139,14 @@ def test_refusal_leaves_the_line_ready(server: ScriptedServer, verb: str, code: 
     line.close()
 
 
+@pytest.mark.parametrize("extra", ["226 Of long ago.", "200 Just what a NOOP would like."])
 @pytest.mark.parametrize("verb", USES)
-def test_one_reply_too_many_is_never_taken_for_anothers(server: ScriptedServer, verb: str) -> None:
+def test_one_reply_too_many_is_never_taken_for_anothers(
+    server: ScriptedServer, verb: str, extra: str
+) -> None:
     """A stale reply behind the right one: the operation may go through, the line is not used again."""
     line = Connection.open(peer_of(server))
-    server.when(verb, acts.stale("226 Of long ago."), times=1)
+    server.when(verb, acts.stale(extra), times=1)
     try:
         USES[verb](line)
         time.sleep(0.05)  # the stale reply is on its way, and no event tells of it
