@@ -60,8 +60,7 @@ def these(connection: Connection, version_ids: Sequence[int]) -> list[Row[Any]]:
 
 
 def batch(found: Sequence[Row[Any]], largest: int) -> list[Row[Any]]:
-    """The front of `found`, of together at most `largest` bytes, at least one. One that must be alone
-    comes alone."""
+    """The front of `found`, at most `largest` bytes, at least one; what must be alone comes alone."""
     if found and found[0].alone:
         return [found[0]]
     chosen: list[Row[Any]] = []
@@ -137,8 +136,7 @@ def _claimable(state: State) -> Select[Any]:
 
 
 def _older_versions(connection: Connection, path_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Versions, by path, that may have left temps: those since the last published one (publishing leaves
-    none)."""
+    """Versions that may have left temps, by path: those since the last published one."""
     if not path_ids:
         return {}
     found = connection.execute(

@@ -43,8 +43,7 @@ class Claims:
         lease_s: float,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> list[Claim]:
-        """Claim up to `files` files of together about `bytes` bytes, for `lease_s` seconds; [] when nothing
-        is due.
+        """Claim up to `files` files, together about `bytes` bytes, for `lease_s` seconds; [] if none is due.
 
         First come open intents (somebody died between PUBLISHING and PUBLISHED), then the ready ones, oldest
         first. One larger than `bytes` comes by itself; a version marked `alone` comes in a batch of its own.
@@ -59,8 +58,7 @@ class Claims:
             return claiming.take(connection, batch, owner, now + lease_s)
 
     def claim_versions(self, version_ids: Sequence[int], lease_s: float) -> list[Claim]:
-        """Claim these versions, as far as they are ready and nobody else has their path; spacing does not
-        hold them back.
+        """Claim these versions, as far as they are ready, spaced or not, and nobody has their paths.
 
         A version marked `alone` comes only when nothing else could be claimed: call again for it.
         """
@@ -125,11 +123,12 @@ class Claims:
             connection.execute(ours.values(temp_fence=bindparam("_fence")), rows)
 
     def renew(self, lease_s: float) -> set[int]:
-        """Lengthen the leases of all our claims to `lease_s` seconds from now; returns the path ids that are
-        still ours.
+        """Lengthen our leases to `lease_s` seconds from now; returns the path ids that are still ours.
 
         A claim that is not among them was taken by somebody else, or ended: its file must be let go.
         """
+        if not self._ownership.registered:
+            return set()
         with self._database.write() as connection:
             until = self._database.now(connection) + lease_s
             ours = update(paths).where(paths.c.owner == self._ownership.owner)
@@ -172,8 +171,7 @@ class Claims:
         self._end(claim, Step.UNSETTLED, lambda now: {"looks": 0, "settled_since": now, "alone": False})
 
     def end_leases(self, max_attempts: Mapping[str, int] | None = None) -> dict[str, int]:
-        """End the claims whose lease is over, or whose owner on this host is gone; returns the routes that
-        have work again.
+        """End the claims whose lease is over or whose owner on this host is gone; returns how many, by route.
 
         The file a dead worker had in its hands is tried again at once, `alone`; only when it was alone
         already is it charged, and quarantined after `max_attempts` of its route (5 where the mapping has
@@ -184,14 +182,12 @@ class Claims:
         return routes
 
     def temps(self, route: str, target: str) -> set[str]:
-        """Names of all temps of the route that are in use, or that a later claim would go on with; the
-        rest is litter."""
+        """Names of the route's temps that are in use, or that a later claim would go on with."""
         with self._database.read() as connection:
             return claiming.temps(connection, self._ledger_id, route, target)
 
     def retry(self, route: str, path: bytes) -> bool:
-        """Somebody asks for another try: quarantined or spaced files are due at once, with all their
-        attempts.
+        """Somebody asks for another try: what is quarantined or spaced is due now, with all its attempts.
 
         False where there is nothing to retry: unknown, published, gone, or a name that was refused at first
         sight.

@@ -1,5 +1,6 @@
-"""What all processes of all hosts know together about an endpoint: failures in a row, closed or paused, what
-it can.
+"""What all processes of all hosts know together about an endpoint.
+
+Failures in a row, whether it is closed or paused, what its server can.
 
 A refused login closes the endpoint here, and so for everybody: each further try would be another wrong
 password, and the account locked. It opens again when somebody says so, or when the credentials differ from
@@ -100,8 +101,7 @@ class Endpoints:
             return failures
 
     def close(self, name: str, reason: str, credentials_digest: str) -> None:
-        """Nobody connects any more: these credentials were refused. A second refusal keeps the first
-        one's time."""
+        """Nobody connects any more: these credentials were refused. The first refusal's time stays."""
         with self._database.write() as connection:
             insert_missing(connection, endpoints, {"endpoint": name})
             now = self._database.now(connection)
@@ -125,8 +125,7 @@ class Endpoints:
         self._set(name, **_OPEN)
 
     def is_closed(self, name: str, credentials_digest: str) -> EndpointState | None:
-        """The endpoint's state when it is paused, or closed for these credentials; None when a line may be
-        built.
+        """The endpoint's state if it is paused, or closed for these credentials; None if a line may be built.
 
         Other credentials than the refused ones open it.
         """

@@ -1,5 +1,4 @@
-"""The database under the ledger: one engine a process, whole transactions, and all that differs between
-dialects.
+"""The database under the ledger: one engine a process, whole transactions, forks, and dialects.
 
 Everything that knows whether SQLite or PostgreSQL is below stands here.
 """
@@ -140,8 +139,7 @@ class Database:
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update` of this connection's
-    dialect."""
+    """An INSERT that knows `on_conflict_do_nothing`, of this connection's dialect."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)
@@ -154,8 +152,7 @@ def insert_missing(connection: Connection, table: Table, values: Mapping[str, An
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL, None for another database; `LedgerRefused` where the URL is none, or
-    names no file."""
+    """The file of a SQLite URL, None for PostgreSQL; `LedgerRefused` for anything else."""
     try:
         parsed = make_url(url)
     except ArgumentError:

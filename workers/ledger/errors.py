@@ -13,8 +13,7 @@ class StalePoll(Exception):
 
 
 class IllegalStep(Exception):
-    """A version was asked to take a step that its state does not have: a fault of Towline, not of a
-    server."""
+    """A version was asked to take a step that its state does not have: Towline's own fault."""
 
     def __init__(self, state: str, step: str) -> None:
         super().__init__(state, step)

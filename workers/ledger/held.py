@@ -33,8 +33,7 @@ HELD = (
 
 
 def claimed_where(connection: Connection, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
-    """The claimed paths, each with the version it is claimed for, that meet the conditions; locked for
-    this transaction."""
+    """The claimed paths that meet the conditions, each with the version it is claimed for; locked."""
     joined = paths.join(versions, versions.c.version_id == paths.c.claimed_version)
     statement = select(*HELD).select_from(joined).where(paths.c.owner.is_not(None), *conditions)
     return list(connection.execute(statement.with_for_update(of=paths)))
@@ -50,15 +49,13 @@ def held(connection: Connection, owner: str, claims: Iterable[Claim]) -> dict[in
 
 
 def rest(row: Row[Any], now: float) -> dict[str, Any]:
-    """What a version becomes when its claim ends without a result; what a listing said meanwhile takes
-    effect now."""
+    """What a version becomes when its claim ends without a result."""
     state = at_rest(State(row.state), latest=row.latest, listed=row.listed)
     return {"state": state, "vanished_at": now} if state is State.VANISHED else {"state": state}
 
 
 def end(connection: Connection, ended: Mapping[int, dict[str, Any]], rows: Sequence[Row[Any]]) -> None:
-    """Update versions (by version id) and free the paths of these rows. Their fences, and what they left,
-    stay as they are."""
+    """Update versions (by version id) and free the paths of these rows; their fences stay as they are."""
     write_updates(connection, dict(ended))
     free(connection, [row.path_id for row in rows])
 

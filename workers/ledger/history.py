@@ -64,8 +64,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All that is known about one path of a route: its versions, newest first, who holds it, and the
-    route itself."""
+    """All that is known about one path: its versions, newest first, who holds it, how its route is."""
 
     route: RouteState
     path: bytes

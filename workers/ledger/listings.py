@@ -1,5 +1,4 @@
-"""Write the changes of one listing, a chunk in one transaction: what each means for the versions already
-known.
+"""Write the changes of one listing: what each means for the versions already known.
 
 Between reading `known` and writing, others were at work: claims began and ended, `fetch` admitted files. So
 each change is held against the rows as they are now, and applies only as far as it still makes sense.
@@ -96,8 +95,7 @@ def _replace(
 
 
 def replaced(row: Row[Any], now: float) -> dict[str, Any]:
-    """What becomes of a path's latest version when a newer one is known: nothing yet while somebody holds
-    it."""
+    """What becomes of a path's latest version when a newer one is known; nothing yet while it is held."""
     old: dict[str, Any] = {"latest": False, "last_seen_at": now}
     if not row.claimed and allows(State(row.state), Step.REPLACED):
         old["state"] = after(State(row.state), Step.REPLACED)
@@ -180,8 +178,7 @@ def _versions(connection: Connection, ids: list[int]) -> dict[int, Row[Any]]:
 def _places(
     connection: Connection, poll: Poll, appeared: dict[bytes, Appeared]
 ) -> Iterable[tuple[Appeared, int, int, Row[Any] | None]]:
-    """Each appearance with its path, made where it is missing, and the path's latest version, None where
-    it has none."""
+    """Each appearance with its path (made where it is missing), the next number, and the latest version."""
     if not appeared:
         return
     latest = and_(versions.c.path_id == paths.c.path_id, versions.c.latest)
@@ -216,8 +213,7 @@ def write_updates(connection: Connection, updates: dict[int, dict[str, Any]]) ->
 def place_of(
     connection: Connection, route: str, target: str, path: bytes
 ) -> tuple[int, int, Row[Any] | None]:
-    """(path_id, the number of its next version, its latest one or None) of a path, made where it is
-    missing."""
+    """(path_id, number of its next version, its latest one or None) of a path, made where it is missing."""
     wanted = Appeared(path, None, None, 0.0, None)
     for _, path_id, number, row in _places(connection, Poll(route, target, 0, 0.0), {path: wanted}):
         return path_id, number, row

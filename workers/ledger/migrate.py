@@ -29,8 +29,7 @@ _ADVISORY_KEY = 0x746F776C696E65  # "towline"
 
 
 def migrate(database: Database) -> str:
-    """Make or upgrade the tables where needed; returns the ledger's id. Raises `LedgerRefused` on a newer
-    ledger."""
+    """Make or upgrade the tables where needed; returns the ledger's id. `LedgerRefused`: it is newer."""
     with _alone(database):
         with database.read() as connection:
             revision = _revision(connection)

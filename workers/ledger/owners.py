@@ -21,6 +21,7 @@ import hashlib
 import os
 import socket
 import struct
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,7 @@ def this_host() -> str:
 
 
 class Ownership:
-    """This process's own identity: made at first use, given up by `close`, never passed on to a forked
-    child."""
+    """This process's identity: made at first use, given up by `close`, never passed on by a fork."""
 
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir / "owners"
@@ -68,13 +68,16 @@ class Ownership:
         self._owner: str | None = None
         self._fd: int | None = None
         self._registered = False
+        # The janitor's thread may ask for the owner while the task's thread is making it.
+        self._making = threading.Lock()
 
     @property
     def owner(self) -> str:
         """The owner id; the first call makes the lock file and takes its lock."""
-        if self._owner is None:
-            self._owner, self._fd = self._lock_new()
-        return self._owner
+        with self._making:
+            if self._owner is None:
+                self._owner, self._fd = self._lock_new()
+            return self._owner
 
     @property
     def lock_file(self) -> Path:
@@ -109,11 +112,11 @@ class Ownership:
         return self._registered
 
     def forked(self) -> None:
-        """In a forked child: let go of the parent's lock (the descriptor is shared, and would keep it
-        alive)."""
+        """In a forked child: let go of the parent's lock, which our copy of the descriptor keeps alive."""
         if self._fd is not None:
             os.close(self._fd)
         self._owner, self._fd, self._registered = None, None, False
+        self._making = threading.Lock()
 
     def close(self, *, forgotten: bool) -> None:
         """Drop the lock. forgotten: the ledger no longer knows this owner, so the file may go as well."""
@@ -152,8 +155,7 @@ class Ownership:
         return True
 
     def in_hand(self, other: Owner) -> tuple[int, int] | None:
-        """(path_id, fence) of the file that process has, or had, in its hands; (0, 0): none; None: it
-        can't be known."""
+        """(path_id, fence) of the file in that process's hands; (0, 0): none; None: it can't be known."""
         if other.host != self.host:
             return None
         try:

@@ -44,8 +44,7 @@ class Publishing:
         self._ownership = ownership
 
     def intend(self, items: Sequence[Intent]) -> list[Intent]:
-        """Commit that these files are about to be renamed, in one transaction; returns those that still are
-        ours.
+        """Commit that these files are about to be renamed; returns those that still are ours.
 
         The others must not be renamed: somebody else has their path, and a higher fence.
         """
@@ -71,8 +70,7 @@ class Publishing:
             return accepted
 
     def published(self, items: Sequence[Published]) -> None:
-        """The files lie under their final names, durable: PUBLISHED, announced in the outbox, claims ended;
-        one transaction.
+        """The files lie durable under their final names: PUBLISHED, announced in the outbox, claims ended.
 
         A version whose intent is no longer open (published by a successor, or given up and fetched anew) is
         left alone.
@@ -84,11 +82,12 @@ class Publishing:
             updates = {
                 item.intent.version_id: _NO_INTENT
                 | {
-                    "state": after(State.PUBLISHING, Step.PUBLISHED),
+                    "state": _published(item),
                     "bytes": item.bytes,
                     "sha256": item.sha256,
                     "local": item.local,
                     "published_at": now,
+                    "finished_at": now if item.finished else None,
                     "alone": False,
                     "last_error": None,
                 }
@@ -115,8 +114,7 @@ class Publishing:
             held.free(connection, ours, temp_fence=None)
 
     def abandon(self, claim: Claim) -> None:
-        """Take back an intent: nothing was renamed, and nothing will be. The version is READY; the claim
-        stays ours."""
+        """Take back an intent: nothing was renamed, nothing will be. READY again; the claim stays ours."""
         with self._database.write() as connection:
             for row in held.held(connection, self._ownership.owner, [claim]).values():
                 if allows(State(row.state), Step.ABANDONED):
@@ -167,13 +165,17 @@ def _is_ours(item: Intent, row: Row[Any] | None) -> bool:
     )
 
 
+def _published(item: Published) -> State:
+    state = after(State.PUBLISHING, Step.PUBLISHED)
+    return after(state, Step.FINISHED) if item.finished else state
+
+
 def _is_open(item: Published, row: Row[Any] | None) -> bool:
     return row is not None and row.state == State.PUBLISHING and row.intent_fence == item.intent.fence
 
 
 def _announcement(row: Row[Any], item: Published, then: FollowOn, now: float) -> dict[str, Any]:
-    """A row of the outbox; the payload is the follow-on task's keyword arguments, as the contract names
-    them."""
+    """A row of the outbox; the payload: the follow-on task's keyword arguments (contract §4)."""
     payload = {
         "route": row.route,
         "path": printable(row.remote),

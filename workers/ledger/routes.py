@@ -1,5 +1,4 @@
-"""What is remembered of a route beside its files: paused or not, when it was last listed, what last went
-wrong."""
+"""What is remembered of a route beside its files: pauses, listings, what last went wrong."""
 
 from __future__ import annotations
 

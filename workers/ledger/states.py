@@ -113,8 +113,7 @@ def after(state: State, step: Step) -> State:
 
 
 def at_rest(state: State, *, latest: bool, listed: bool) -> State:
-    """Where a version falls when its claim ends without a result: what the listing has said meanwhile
-    takes effect now."""
+    """Where a version falls when its claim ends without a result: what listings said meanwhile counts now."""
     if state is not State.READY:
         return state
     if not latest:

@@ -18,8 +18,7 @@ from pathlib import Path
 
 
 class Turns:
-    """The queue of those who want to write, of all processes of this host. A holder that dies leaves it
-    at once."""
+    """The queue of all who want to write, on this host. One that dies leaves it at once."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

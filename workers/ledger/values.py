@@ -36,8 +36,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Appeared:
-    """A path that was not known. With `refused` (a reason) it is recorded as QUARANTINED, and never
-    fetched."""
+    """A path that was not known. `refused` (a reason): it is recorded as QUARANTINED, never fetched."""
 
     path: bytes
     size: int | None
@@ -94,8 +93,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many versions of a route are in which state. `ready`, `later` and `claimed` divide READY and
-    PUBLISHING."""
+    """How many versions of a route are in which state; ready, later, claimed: READY and PUBLISHING."""
 
     waiting: int = 0
     ready: int = 0
@@ -172,6 +170,8 @@ class Published:
     sha256: str
     local: str
     then: FollowOn | None = None
+    finished: bool = False
+    """Nothing is to be done at the source: FINISHED at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +216,7 @@ def same_version(
     b_modified: float | None,
     b_precision_s: float,
 ) -> bool:
-    """Sizes equal, and times equal within the coarser precision of the two; what is unknown on one side
-    does not differ."""
+    """Sizes equal, times equal within the coarser precision; what one side doesn't know does not differ."""
     if a_size is not None and b_size is not None and a_size != b_size:
         return False
     if a_modified is None or b_modified is None:
@@ -227,8 +226,7 @@ def same_version(
 
 
 def temp_name(ledger_id: str, path_id: int, version_id: int, fence: int) -> str:
-    """The name a file has while it is being received: computed, so that whoever knows the claim knows the
-    name.
+    """The name a file has while it is being received: whoever knows the claim knows the name.
 
     It is short whatever the file is called (a name of 250 bytes leaves no room for a suffix), and differs
     between ledgers that share a folder.

@@ -91,6 +91,17 @@ def test_a_thawed_worker_ends_no_claim_but_its_own(scene: Scene, second: Scene, 
     assert scene.attempts(b"/a") == 0
 
 
+def test_an_earlier_claim_of_the_same_process_ends_nothing_either(scene: Scene, clock: Clock) -> None:
+    """A task that was given up must not end the claim that a later task of its process has on the path."""
+    scene.appear(b"/a")
+    earlier = scene.claim_one()
+    clock.pass_(61)
+    later = scene.claim_one()
+    scene.ledger.claims.give_back([earlier])
+    scene.ledger.claims.failed(earlier, "too late", counted=True, max_attempts=1)
+    assert scene.ledger.claims.renew(60) == {later.path_id}
+
+
 def test_uncounted_returns_cost_nothing(scene: Scene) -> None:
     """A dead line, a full disk or a shutdown is not the file's fault: it is due at once, with all its
     attempts."""

@@ -99,6 +99,21 @@ def test_what_was_renamed_by_a_frozen_worker_is_published_once(
     assert len(outbox(scene)) == 1
 
 
+def test_a_late_report_about_an_earlier_intent_changes_nothing(
+    scene: Scene, second: Scene, clock: Clock
+) -> None:
+    """The successor took the intent back and has its own: what the first one had received is not what is
+    there."""
+    scene.appear(b"/a")
+    (late,) = scene.intend(scene.claim_one())
+    clock.pass_(61)
+    successor = second.claim_one()
+    second.ledger.publishing.abandon(successor)
+    second.intend(successor)
+    scene.ledger.publishing.published([done(late)])
+    assert scene.state(b"/a") == State.PUBLISHING
+
+
 def test_an_abandoned_intent_cannot_be_fulfilled_any_more(scene: Scene) -> None:
     """Once it is taken back, a late report of it is about something that is to be fetched anew."""
     scene.appear(b"/a")
