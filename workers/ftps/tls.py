@@ -51,8 +51,6 @@ class TlsFacts:
 def client_context(trust: Trust) -> ssl.SSLContext:
     """A context that asks of a server what `trust` demands. Raises CertificateRefused for unusable files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Python asks OpenSSL 3 to take a missing close_notify for a clean end; half a file would look whole.
-    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     try:
         context.minimum_version = _VERSIONS[trust.tls_min]
         context.maximum_version = _VERSIONS[trust.tls_max]

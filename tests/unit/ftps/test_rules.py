@@ -89,6 +89,16 @@ def test_r1_closing_a_dead_line_says_nothing(script: Script, connect: Connect) -
     assert "QUIT" not in server.commands
 
 
+def test_r1_closing_in_the_middle_says_nothing(script: Script, connect: Connect) -> None:
+    """QUIT from READY only: behind an unfinished listing it would be one more command that nobody reads."""
+    server = script({"MLSD": lambda talk, _: (talk.say(b"150 Here it comes"), talk.secured_data())})
+    line = connect(server)
+    line.listing(b"/")
+    line.close()
+    assert "QUIT" not in server.commands
+    assert line.state is State.DEAD
+
+
 def test_r1_closing_takes_a_second_at_most(script: Script, connect: Connect) -> None:
     """A QUIT that is never answered holds nobody up (field note 8)."""
     line = connect(script({"QUIT": never}))
