@@ -38,7 +38,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
 FRESH_S = 3600.0  # lists of the archive older than that are fetched anew
 
 
-class Unavailable(Exception):  # noqa: N818 (a fact about the machine, no fault)
+class Unavailable(Exception):
     """The server's packages can't be had on this machine; the message says why."""
 
 
