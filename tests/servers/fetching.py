@@ -39,11 +39,8 @@ class Fetching:
             reconnect=QUICK,
         )
         self.landed = folder / "in"
-        self.route = Route(
-            name="statements",
-            endpoint="bank",
-            **{"remote": b"/", "local": self.landed, "settle": 0.0} | keys,
-        )
+        told: dict[str, Any] = {"remote": b"/", "local": self.landed, "settle": 0.0} | keys
+        self.route = Route(name="statements", endpoint="bank", **told)
         self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.sqlite3", state_dir=folder)
         self.session = Session(self.endpoint, self.ledger)
         self.store = LocalFolder.of(self.route)
@@ -88,7 +85,7 @@ class Fetching:
         )
 
     def states(self) -> dict[str, str]:
-        """The state of each path's versions, oldest first: {"/a": "SUPERSEDED PUBLISHED"}."""
+        """The state of each path's versions, oldest first: {"/a": "SUPERSEDED FINISHED"}."""
         rows = self.ledger.history.rows(route=self.route.name, limit=1000)
         found: dict[str, str] = {}
         for row in sorted(rows, key=lambda row: row.version_id):

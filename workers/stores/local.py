@@ -227,12 +227,6 @@ class LocalFolder:
 
     # -- the place
 
-    def free_bytes(self) -> int:
-        """What an ordinary user may still write here, in bytes."""
-        with self._root() as root:
-            facts = os.fstatvfs(root)
-        return facts.f_bavail * facts.f_frsize
-
     def sweep(self, keep: Collection[str], *, idle: float = _SWEEP_IDLE) -> int:
         """Remove temps that are not in `keep` and were not touched for `idle` seconds; how many were.
 

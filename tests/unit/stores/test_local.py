@@ -289,8 +289,6 @@ def test_a_missing_tree_is_the_routes_fault_and_is_not_made(tmp_path: Path) -> N
         gone.temp_facts(b"x", TEMP)
     with pytest.raises(StoreRefused):
         gone.size_of(b"x")
-    with pytest.raises(StoreRefused):
-        gone.free_bytes()
     assert names(tmp_path) == {b"made"}
 
 
@@ -307,10 +305,3 @@ def test_a_sweep_takes_idle_temps_that_nobody_keeps(root: Path) -> None:
     assert names(root) == {b".towline-kept", b"towline-mine", b"sub"}
     assert store.sweep({".towline-kept"}, idle=-1) == 2
     assert names(root / "sub") == set()
-
-
-def test_free_bytes_are_those_of_the_folders_file_system(store: LocalFolder, root: Path) -> None:
-    """Bytes that an ordinary user may still write."""
-    facts = os.statvfs(root)
-    assert abs(store.free_bytes() - facts.f_bavail * facts.f_frsize) < 1 << 30
-    assert store.size_of(b"x") is None
