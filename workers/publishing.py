@@ -63,6 +63,8 @@ class Publisher:
         self._store = store
         self._ledger = ledger
         self._on_exists = route.on_exists
+        # FINISHED at once: were `after` changed to "delete" one day, what was published before must not go.
+        self._finished = route.after == "keep"
         self._then = FollowOn(route.then.task, route.then.queue) if route.then is not None else None
 
     def temp_of(self, claim: Claim) -> str:
@@ -222,8 +224,9 @@ class Publisher:
         size = self._store.size_of(relative) or 0
         intent = Intent(claim.path_id, claim.version_id, claim.fence, "", self._located(relative), size, "")
         if self._ledger.publishing.intend([intent]):
-            self._ledger.publishing.published([replace(self._fact(intent), bytes=0, then=None)])
-            self._ledger.publishing.finish([claim.version_id])
+            self._ledger.publishing.published(
+                [replace(self._fact(intent), bytes=0, then=None, finished=True)]
+            )
 
     def _intent(self, one: Received, final: bytes) -> Intent:
         claim, temp = one.claim, one.temp
@@ -238,7 +241,7 @@ class Publisher:
         )
 
     def _fact(self, intent: Intent) -> Published:
-        return Published(intent, intent.size, intent.sha256, intent.final, self._then)
+        return Published(intent, intent.size, intent.sha256, intent.final, self._then, self._finished)
 
     def _located(self, relative: bytes) -> str:
         return printable(self._store.located(relative))

@@ -103,7 +103,7 @@ def test_a_worker_killed_anywhere_loses_and_doubles_nothing(scene: Callable[...,
     assert all(content == here.sent[name] for name, content in here.one.files().items() if name in here.sent)
     published = here.recover()
     assert here.one.files() == here.sent
-    assert here.one.states() == {"/a": "PUBLISHED", "/b": "PUBLISHED", "/c": "PUBLISHED"}
+    assert here.one.states() == {"/a": "FINISHED", "/b": "FINISHED", "/c": "FINISHED"}
     assert published == (0 if at == "published" else 3)
     assert {row.attempts for row in here.one.ledger.history.rows(limit=10)} == {0}
     if at in WHOLE:
@@ -127,7 +127,7 @@ def test_an_open_intent_is_finished_though_the_consumer_was_quick(scene: Callabl
     shutil.move(here.one.landed / "a", here.folder / "consumed")
     assert here.recover() == 3
     assert here.one.files() == {"b": here.sent["b"], "c": here.sent["c"]}
-    assert here.one.states()["/a"] == "PUBLISHED"
+    assert here.one.states()["/a"] == "FINISHED"
     assert here.sends(2) == ["/a", "/c"]
 
 

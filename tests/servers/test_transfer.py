@@ -82,7 +82,7 @@ def test_a_batch_arrives_whole_from_every_server(
     facts = (one.landed / "1.bin").stat()
     assert (facts.st_mtime, stat.S_IMODE(facts.st_mode)) == (LONG_AGO, 0o640)
     assert {receipt.local for receipt in outcome.files} == {os.fsencode(one.landed / file) for file in sent}
-    assert set(one.states().values()) == {"PUBLISHED"}
+    assert set(one.states().values()) == {"FINISHED"}
     assert one.poll() == 0
     assert counts(one.fetch()) == {}
     assert sorted(server.retrieved()) == sorted(f"/{file}" for file in sent)
@@ -136,7 +136,7 @@ def test_a_file_replaced_in_mid_transfer_is_not_published(
     outcome = one.fetch(holds=replace_once)
     assert counts(outcome) == {"changed": 1, "published": 1}
     assert one.files() == {"b": b"other"}
-    assert one.states() == {"/a": "WAITING", "/b": "PUBLISHED"}
+    assert one.states() == {"/a": "WAITING", "/b": "FINISHED"}
     one.poll()
     assert counts(one.fetch()) == {"published": 1}
     assert one.files() == {"a": new, "b": b"other"}
@@ -159,7 +159,7 @@ def test_a_file_that_vanished_is_an_outcome(start_server: StartServer, fetching:
     outcome = one.fetch(holds=remove_b)
     assert counts(outcome) == {"vanished": 2, "published": 1}
     assert list(one.files()) == ["c"]
-    assert one.states() == {"/a": "VANISHED", "/b": "VANISHED", "/c": "PUBLISHED"}
+    assert one.states() == {"/a": "VANISHED", "/b": "VANISHED", "/c": "FINISHED"}
 
 
 def test_a_hostile_name_is_refused_and_nothing_is_written_outside(
@@ -211,7 +211,7 @@ def test_on_exists_version_numbers_what_comes_later(start_server: StartServer, f
         one.poll()
         assert counts(one.fetch()) == {"published": 1}
     assert one.files() == {"a.xml": b"v0", "a.2.xml": b"v1", "a.3.xml": b"v2"}
-    assert one.states() == {"/a.xml": "PUBLISHED PUBLISHED PUBLISHED"}
+    assert one.states() == {"/a.xml": "FINISHED FINISHED FINISHED"}
 
 
 def test_a_place_that_takes_nothing_stops_the_batch_uncounted(
@@ -277,7 +277,7 @@ def test_two_versions_are_never_glued_together(start_server: StartServer, fetchi
     one.poll()
     assert counts(one.fetch()) == {"published": 1}
     assert one.files() == {"a": new}
-    assert one.states() == {"/a": "SUPERSEDED PUBLISHED"}
+    assert one.states() == {"/a": "SUPERSEDED FINISHED"}
 
 
 def test_even_a_replacement_that_looks_the_same_is_not_glued(
@@ -325,7 +325,7 @@ def test_a_worker_that_lost_its_claim_writes_no_further(start_server: StartServe
     assert counts(slow.fetch(taken, holds=overtaken)) == {}
     assert [counts(outcome) for outcome in after] == [{"published": 1}]
     assert quick.files() == {"a": content}
-    assert slow.states() == {"/a": "PUBLISHED"}
+    assert slow.states() == {"/a": "FINISHED"}
 
 
 @pytest.mark.parametrize("when", ["before the intent", "after the intent"])
@@ -353,7 +353,7 @@ def test_a_worker_that_thaws_while_publishing_publishes_nothing_twice(
     assert counts(slow.fetch(taken)) == {}
     assert [counts(outcome) for outcome in after] == [{"published": 1}]
     assert quick.files() == {"a": b"content"}
-    assert slow.states() == {"/a": "PUBLISHED"}
+    assert slow.states() == {"/a": "FINISHED"}
     assert server.retrieved() == ["/a"]
 
 
