@@ -133,10 +133,12 @@ class Publisher:
     def _must_be_the_same_folder(self, claim: Claim, final: bytes) -> None:
         """A temp that is gone has changed its folder; a mount point whose disk is missing has not changed.
 
-        Raises StoreRefused when the folder has been as it is since a day before the file came to be.
+        Raises StoreRefused when the folder has been as it is since a day before the file came to be. A
+        server whose clock is ahead of ours tells nothing by it.
         """
         changed_at = self._store.folder_changed_at(final)
-        if changed_at is None or (claim.modified is not None and changed_at < claim.modified - _DAY):
+        came_at = claim.modified if claim.modified is not None else 0.0
+        if changed_at is None or changed_at + _DAY < came_at <= self._ledger.now():
             raise StoreRefused(
                 self._store.route,
                 str(self._store.root),
