@@ -252,6 +252,17 @@ def test_a_claimant_learns_the_older_versions_that_may_have_left_temps(scene: Sc
     assert new.temp_fence == old.fence
 
 
+def test_versions_up_to_a_published_one_have_left_no_temps(scene: Scene) -> None:
+    """A path that is replaced every day has many versions; only those since the last success are looked for."""
+    scene.appear(b"/a")
+    scene.publish(scene.claim_one())
+    scene.change(b"/a", size=30)
+    failed = scene.claim_one()
+    scene.change(b"/a", size=40)
+    scene.ledger.claims.give_back([failed])
+    assert scene.claim_one().older_versions == (failed.version_id,)
+
+
 def test_temps_in_use_are_told_from_litter(scene: Scene) -> None:
     """What a claim holds, or a later claim would go on with, must not be swept; what nobody continues may
     be."""
