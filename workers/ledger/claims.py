@@ -47,9 +47,9 @@ class Claims:
 
         First come open intents (somebody died between PUBLISHING and PUBLISHED), then the ready ones, oldest
         first. One larger than `bytes` comes by itself; a version marked `alone` comes in a batch of its own.
-        Claims whose owner is gone, or whose lease is over, are ended first (max_attempts: see `end_leases`).
+        The route's claims whose owner is gone, or whose lease is over, are ended first (see `end_leases`).
         """
-        leases.free_overdue(self._database, self._ownership, {route: max_attempts})
+        leases.free_overdue(self._database, self._ownership, {route: max_attempts}, only=route)
         with self._database.write() as connection:
             now = self._database.now(connection)
             due = claiming.due(connection, route, target, now, files)
@@ -60,9 +60,9 @@ class Claims:
     def claim_versions(self, version_ids: Sequence[int], lease_s: float) -> list[Claim]:
         """Claim these versions, as far as they are ready, spaced or not, and nobody has their paths.
 
-        A version marked `alone` comes only when nothing else could be claimed: call again for it.
+        A version marked `alone` comes only when nothing else could be claimed: call again for it. What the
+        dead had claimed is not freed here: `end_leases`.
         """
-        leases.free_overdue(self._database, self._ownership, {})
         with self._database.write() as connection:
             now = self._database.now(connection)
             found = claiming.these(connection, version_ids)

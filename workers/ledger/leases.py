@@ -50,10 +50,13 @@ def charged(row: Row[Any], state: State, error: str, now: float, max_attempts: i
     return values
 
 
-def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping[str, int]) -> dict[str, int]:
+def free_overdue(
+    database: Database, ownership: Ownership, max_attempts: Mapping[str, int], *, only: str | None = None
+) -> dict[str, int]:
     """End the claims whose lease is over or whose owner is gone; returns how many, by route.
 
-    Where there are none it is one short read.
+    Where there are none it is one short read. only: those of this route, leaving the others to whoever knows
+    how many attempts they have.
     """
     with database.read() as connection:
         now = database.now(connection)
@@ -67,7 +70,10 @@ def free_overdue(database: Database, ownership: Ownership, max_attempts: Mapping
     hands = {owner: ownership.in_hand(other) for owner, other in known.items()}
     with database.write() as connection:
         now = database.now(connection)
-        rows = held.claimed_where(connection, or_(paths.c.owner.in_(gone), paths.c.lease_until <= now))
+        overdue = [or_(paths.c.owner.in_(gone), paths.c.lease_until <= now)]
+        if only is not None:
+            overdue.append(paths.c.route == only)
+        rows = held.claimed_where(connection, *overdue)
         judged = {row.version_id: _judge(row, hands, now, max_attempts) for row in rows}
         held.end(connection, judged, rows)
     return dict(Counter(row.route for row in rows))

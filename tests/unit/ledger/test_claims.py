@@ -53,6 +53,15 @@ def test_a_claim_ends_with_its_lease(scene: Scene, second: Scene, clock: Clock) 
     assert names(second.claim()) == [b"/a"]
 
 
+def test_claiming_ends_no_leases_of_other_routes(scene: Scene, second: Scene, clock: Clock) -> None:
+    """Whoever claims knows how many attempts its own route has, not the others'."""
+    scene.appear(b"/a")
+    claim = scene.claim_one()
+    clock.pass_(61)
+    second.ledger.claims.claim("another", TARGET, files=1, bytes=1, lease_s=60)
+    assert scene.ledger.claims.renew(60) == {claim.path_id}
+
+
 def test_a_renewed_lease_goes_on(scene: Scene, second: Scene, clock: Clock) -> None:
     """Renewing counts from now."""
     scene.appear(b"/a")
@@ -253,7 +262,8 @@ def test_a_claimant_learns_the_older_versions_that_may_have_left_temps(scene: Sc
 
 
 def test_versions_up_to_a_published_one_have_left_no_temps(scene: Scene) -> None:
-    """A path that is replaced every day has many versions; only those since the last success are looked for."""
+    """A path that is replaced every day has many versions; only those since the last success are looked
+    for."""
     scene.appear(b"/a")
     scene.publish(scene.claim_one())
     scene.change(b"/a", size=30)
