@@ -277,7 +277,7 @@ def _must_be_tls(secure: ssl.SSLSocket, doing: str) -> None:
 
 
 def _clear_text(sock: socket.socket, doing: str) -> str:
-    """What lies in the kernel's buffer, as far as it is text; of a data channel nothing: it is file content."""
+    """What lies in the kernel's buffer, as far as it is text; of a data channel, nothing."""
     if not doing.startswith("control"):
         return ""
     with contextlib.suppress(OSError):
