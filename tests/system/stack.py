@@ -96,6 +96,7 @@ class Stack:
             self.flower = Flower(flower_port, LOGIN)
         self.app = Celery("somebody-else", broker=broker, backend=broker, set_as_current=False)
         self._running = ExitStack()
+        self._sent: list[Any] = []
         self.logs.mkdir(parents=True)
         tables = {"towline": {"broker": broker, "state_dir": str(self.state_dir)} | dict(towline or {})}
         tables |= {f"endpoints.{name}": dict(keys) for name, keys in endpoints.items()}
@@ -172,7 +173,9 @@ class Stack:
 
     def send(self, task: str, queue: str, **arguments: Any) -> Any:
         """Submit a task as any program would; returns its AsyncResult."""
-        return self.app.send_task(f"towline.{task}", kwargs=arguments, queue=f"towline.{queue}")
+        sent = self.app.send_task(f"towline.{task}", kwargs=arguments, queue=f"towline.{queue}")
+        self._sent.append(sent)
+        return sent
 
     def rows(self, route: str) -> list[FileRow]:
         """What the ledger says of a route's files."""
@@ -209,6 +212,8 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
+        for result in self._sent:
+            result.backend = None  # else it unsubscribes when it is collected, from a broker that is gone
         self.app.close()
 
 

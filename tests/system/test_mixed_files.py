@@ -21,7 +21,7 @@ KIB, MIB = 1024, 1024 * 1024
 
 # Sizes around the edges: nothing, one byte, a TLS record (16 KiB) and its neighbours, a socket's buffer.
 EDGES = (0, 1, 4095, 4096, 4097, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 64 * KIB, 200_000, MIB, 3 * MIB + 7)
-ARRIVE_WITHIN = 25.0  # seconds, on a busy machine
+ARRIVE_WITHIN = 90.0  # seconds, on a busy machine
 
 
 def fill(folder: Path, count: int, *largest: int) -> None:
@@ -71,3 +71,48 @@ def test_sixty_mixed_files_arrive_however_tls_begins(
         for way, server in servers.items():
             wait_until(lambda server=server: server.transfers() >= 60, what=f"the log of {way}")  # type: ignore[misc]
             assert server.transfers() == 60, way
+
+
+def test_five_hundred_files_up_to_64_mib_arrive(
+    start_server: StartServer, valkey: Valkey, tmp_path: Path
+) -> None:
+    """In several batches, fetched by two processes at a time; each file is sent once."""
+    server = start_server("vsftpd")
+    fill(server.root, 500, 8 * MIB, 64 * MIB)
+    with Stack(
+        tmp_path,
+        valkey.url(),
+        endpoints={"bank": endpoint(server)},
+        routes={"big": {"endpoint": "bank", "remote": "/", "every": "5s", "batch": {"files": 128}}},
+        transfers=2,
+    ) as stack:
+        stack.start("polls", "transfers", "beat")
+        arrive(stack, {"big": server})
+        wait_until(lambda: server.transfers() >= 500, what="the server's log")
+        assert sorted(server.retrieved()) == sorted(f"/{path.name}" for path in server.root.iterdir())
+        assert server.logins() == 3, "a line for each process of the two pools"
+
+
+def test_a_server_that_crashes_again_and_again_delivers_everything(
+    start_server: StartServer, valkey: Valkey, tmp_path: Path
+) -> None:
+    """ProFTPD with its shared TLS cache dies under TLS 1.3 now and then, and takes the line with it.
+
+    Now and then may be once in a thousand transfers, so three crashes are added.
+    """
+    server = start_server("proftpd", shmcache=True, tls_version="1.3")
+    fill(server.root, 400)
+    with Stack(
+        tmp_path,
+        valkey.url(),
+        endpoints={"bank": endpoint(server)},
+        routes={"weather": {"endpoint": "bank", "remote": "/", "every": "2s"}},
+    ) as stack:
+        stack.start("polls", "transfers", "beat")
+        for count in (30, 100, 200):
+            wait_until(lambda count=count: len(server.retrieved()) >= count, ARRIVE_WITHIN, what=f"{count} files")  # type: ignore[misc]
+            assert server.kill_lines() >= 1
+        arrive(stack, {"weather": server})
+        crashes = (server.folder / "system.log").read_text().count("signal 11")
+        assert 5 <= server.logins() <= 2 + 2 * 3 + crashes
+        assert {row.attempts for row in stack.rows("weather")} == {0}
