@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers import detect, errors
+from workers.crashpoints import crashpoint
 from workers.ftps.connection import Connection
 from workers.ftps.errors import Refused
 from workers.ftps.listing import Entry
+from workers.ledger import Claim, Ledger, StalePoll
 from workers.names import parsed, printable
 from workers.process import Process
-from workers.session import Tally
+from workers.session import Session, Tally
 from workers.settings import Route
 from workers.stopping import STOP, StopFlag
 from workers.transfer import Outcome, fetch_batch
@@ -56,7 +58,8 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
     Raises ListingFailed when nothing usable came, and what `Session.run` raises.
     """
     ledger = process.ledger
-    if ledger.routes.get(route.name).paused_at is not None:
+    before = ledger.routes.get(route.name)
+    if before.paused_at is not None:
         return Skipped(route.name, "paused")
     session = process.session(route.endpoint)
     session.refuse_if_closed()
@@ -65,29 +68,29 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
     if under_way is None:
         return Skipped(route.name, "polling")
     try:
-        listed = session.run(lambda line: _list(line, route.remote), name="list", tally=tally)
-    except Refused as refusal:
-        failure = errors.ListingFailed(route.name, f"{printable(route.remote)}: {refusal}")
-        ledger.polls.failed(under_way, str(failure))
-        raise failure from refusal
+        listed = _listed(session, route, tally)
+        crashpoint("listed")
+        decision = detect.decide(
+            listed.entries,
+            ledger.polls.known(route.name, target),
+            detect.Rules.of(route, encoding=session.endpoint.encoding),
+            under_way.began_at,
+            # Empty after non-empty wants a second look before anything counts as gone (field note 28).
+            complete=listed.complete and bool(listed.entries or not before.listed_count),
+        )
+        ledger.polls.apply(
+            under_way,
+            decision.changes,
+            complete=listed.complete,
+            reason=listed.reason,
+            listed=len(listed.entries),
+        )
+    except StalePoll:
+        # This poll froze, and another has listed the folder since: its listing counts, this one does not.
+        return Skipped(route.name, "polling")
     except BaseException as failure:
         ledger.polls.failed(under_way, repr(failure))
         raise
-    known = ledger.polls.known(route.name, target)
-    decision = detect.decide(
-        listed.entries,
-        known,
-        detect.Rules.of(route, encoding=session.endpoint.encoding),
-        under_way.began_at,
-        complete=listed.complete,
-    )
-    ledger.polls.apply(
-        under_way,
-        decision.changes,
-        complete=listed.complete,
-        reason=listed.reason,
-        listed=len(listed.entries),
-    )
     counts = ledger.polls.counts(route.name)
     return Polled(
         route.name,
@@ -107,10 +110,22 @@ class _Listed:
     reason: str | None
 
 
-def _list(line: Connection, folder: bytes) -> _Listed:
-    with line.listing(folder) as listing:
-        entries = list(listing)
-    return _Listed(entries, listing.complete, listing.reason)
+def _listed(session: Session, route: Route, tally: Tally) -> _Listed:
+    """The route's folder. Raises ListingFailed when nothing usable came."""
+
+    def list_folder(line: Connection) -> _Listed:
+        with line.listing(route.remote) as listing:
+            entries = list(listing)
+        return _Listed(entries, listing.complete, listing.reason)
+
+    folder = printable(route.remote)
+    try:
+        listed = session.run(list_folder, name=f"list {folder}", tally=tally)
+    except Refused as refusal:
+        raise errors.ListingFailed(route.name, f"{folder}: {refusal}") from refusal
+    if not listed.complete and not listed.entries:
+        raise errors.ListingFailed(route.name, f"{folder}: {listed.reason}")
+    return listed
 
 
 def fetch(
@@ -129,53 +144,69 @@ def fetch(
     ledger = process.ledger
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
-    ledger.claims.end_leases({route.name: route.max_attempts})
+    ledger.claims.end_leases(_attempts(process))
     if paths is None and not ledger.polls.counts(route.name).ready:
         return Fetched(Outcome(), more=False)
-    session = process.session(route.endpoint)
+    session, store = process.session(route.endpoint), process.store(route)
     session.refuse_if_closed()
-    target, lease = str(route.local), process.settings.lease
-    asked = Outcome()
+    outcome = Outcome()
     if paths is None:
         session.run(lambda _line: None, name="open", tally=tally)
         claims = ledger.claims.claim(
             route.name,
-            target,
+            str(route.local),
             files=route.batch.files,
             bytes=route.batch.bytes,
-            lease_s=lease,
+            lease_s=process.settings.lease,
             max_attempts=route.max_attempts,
         )
     else:
-        names = [_absolute(route, shown) for shown in paths]
-        stats = session.run(lambda line: line.stat(names), name="stat", tally=tally)
-        versions: list[int] = []
-        for name, stat in zip(names, stats, strict=True):
-            if stat is None:
-                asked.vanished += 1
-                continue
-            version = ledger.claims.admit(
-                route.name, target, name, stat.size, stat.modified, stat.precision_s, None
-            )
-            if version is None:
-                asked.already += 1
-            else:
-                versions.append(version)
-        claims = ledger.claims.claim_versions(versions, lease_s=lease)
+        wanted = _admit(ledger, session, route, paths, outcome, tally)
+        claims = ledger.claims.claim_versions(wanted, lease_s=process.settings.lease)
     if not claims:
-        return Fetched(asked, more=False)
+        return Fetched(outcome, more=False)
     janitor = process.janitor
     janitor.hold(claim.path_id for claim in claims)
     try:
-        outcome = fetch_batch(
-            route, session, ledger, process.store(route), claims, tally=tally, stop=stop, holds=janitor.holds
-        )
+        done = fetch_batch(route, session, ledger, store, claims, tally=tally, stop=stop, holds=janitor.holds)
     finally:
         janitor.release()
-    outcome.vanished += asked.vanished
-    outcome.already += asked.already
-    filled = len(claims) >= route.batch.files or sum(claim.size or 0 for claim in claims) >= route.batch.bytes
-    return Fetched(outcome, more=paths is None and filled)
+    done.vanished += outcome.vanished
+    done.already += outcome.already
+    return Fetched(done, more=paths is None and _filled(route, claims))
+
+
+def _admit(
+    ledger: Ledger, session: Session, route: Route, paths: Sequence[str], outcome: Outcome, tally: Tally
+) -> list[int]:
+    """Ask the server about each of `paths`; the versions that are to be fetched. The others are counted."""
+    names = [_absolute(route, shown) for shown in paths]
+    versions: list[int] = []
+    stats = session.run(lambda line: line.stat(names), name="stat", tally=tally)
+    for name, stat in zip(names, stats, strict=True):
+        if stat is None:
+            outcome.vanished += 1
+            continue
+        facts = (stat.size, stat.modified, stat.precision_s, None)
+        version = ledger.claims.admit(route.name, str(route.local), name, *facts)
+        if version is None:
+            outcome.already += 1
+        else:
+            versions.append(version)
+    return versions
+
+
+def _filled(route: Route, claims: Sequence[Claim]) -> bool:
+    """Whether there may be more where these came from; a file that had to come alone says nothing."""
+    return (
+        len(claims) >= route.batch.files
+        or sum(claim.size or 0 for claim in claims) >= route.batch.bytes
+        or any(claim.alone for claim in claims)
+    )
+
+
+def _attempts(process: Process) -> dict[str, int]:
+    return {route.name: route.max_attempts for route in process.settings.routes.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +222,7 @@ class Kept:
 def upkeep(process: Process) -> Kept:
     """End the leases of the dead, remove temps nobody will go on with, forget what is long finished."""
     ledger, routes = process.ledger, process.settings.routes
-    ended = ledger.claims.end_leases({route.name: route.max_attempts for route in routes.values()})
+    ended = ledger.claims.end_leases(_attempts(process))
     removed = 0
     for route in routes.values():
         if route.direction == "pull" and isinstance(route.local, Path) and route.local.is_dir():

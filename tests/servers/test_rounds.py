@@ -1,0 +1,176 @@
+"""Rounds of a route against a real server: what a poll writes down, what a fetch takes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.server import FtpServer
+from workers import errors, rounds
+from workers.process import Process
+from workers.rounds import Fetched, Polled, Skipped
+from workers.session import Tally
+from workers.settings import Route, Settings
+
+Begin = Callable[..., tuple[Process, Route]]
+
+
+@pytest.fixture
+def server(start_server: Callable[..., FtpServer]) -> FtpServer:
+    server = start_server("vsftpd")
+    (server.root / "out").mkdir()
+    return server
+
+
+@pytest.fixture
+def begin(server: FtpServer, tmp_path: Path) -> Iterator[Begin]:
+    """Makes the process's holder for one route of the server; `changes` are keys of the route."""
+    made: list[Process] = []
+
+    def begin(**changes: Any) -> tuple[Process, Route]:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        endpoint = {
+            "name": "bank",
+            "host": server.host,
+            "port": server.port,
+            "user": server.user,
+            "password": server.password,
+            "ca_file": server.ca_file,
+        }
+        route = {
+            "name": "statements",
+            "endpoint": "bank",
+            "remote": b"/out",
+            "local": tmp_path / "in",
+            "every": 600.0,
+            "settle": 0.0,
+        }
+        settings = Settings.model_validate(
+            {
+                "path": tmp_path / "towline.toml",
+                "state_dir": tmp_path / "state",
+                "endpoints": {"bank": endpoint},
+                "routes": {"statements": route | changes},
+            }
+        )
+        made.append(Process(settings))
+        return made[-1], settings.route("statements")
+
+    yield begin
+    for process in made:
+        process.close()
+
+
+def polled(process: Process, route: Route) -> Polled:
+    found = rounds.poll(process, route, Tally())
+    assert isinstance(found, Polled)
+    return found
+
+
+def fetched(process: Process, route: Route, **how: Any) -> Fetched:
+    done = rounds.fetch(process, route, Tally(), **how)
+    assert isinstance(done, Fetched)
+    return done
+
+
+def test_an_empty_folder_after_a_full_one_wants_a_second_look(server: FtpServer, begin: Begin) -> None:
+    """An unmounted disk at the partner's looks like an empty folder (field note 28)."""
+    process, route = begin(settle=3600.0)
+    file = server.root / "out" / "a.xml"
+    file.write_bytes(b"<a/>")
+    assert polled(process, route).waiting == 1
+    file.unlink()
+    assert polled(process, route).waiting == 1, "one look is no proof"
+    assert polled(process, route).waiting == 0
+
+
+def test_a_folder_that_is_missing_or_forbidden_is_a_failure_and_takes_nothing_away(
+    server: FtpServer, begin: Begin
+) -> None:
+    """The route's last error says so; what was known stays known, and the next poll is not blocked."""
+    process, route = begin(settle=3600.0)
+    (server.root / "out" / "a.xml").write_bytes(b"<a/>")
+    polled(process, route)
+    (server.root / "out").rename(server.root / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(errors.ListingFailed, match="/out: "):
+            rounds.poll(process, route, Tally())
+    assert process.ledger.polls.counts("statements").waiting == 1
+    assert "/out" in (process.ledger.routes.get("statements").last_error or "")
+
+
+def test_two_polls_of_a_route_exclude_each_other(begin: Begin) -> None:
+    """The second is skipped, not queued behind the first."""
+    process, route = begin()
+    assert process.ledger.polls.begin("statements", str(route.local), until_s=60) is not None
+    assert rounds.poll(process, route, Tally()) == Skipped("statements", "polling")
+
+
+def test_a_paused_route_is_neither_polled_nor_fetched(server: FtpServer, begin: Begin) -> None:
+    """And the server is not even asked."""
+    process, route = begin()
+    process.ledger.routes.pause("statements", "audit")
+    assert rounds.poll(process, route, Tally()) == Skipped("statements", "paused")
+    assert rounds.fetch(process, route, Tally()) == Skipped("statements", "paused")
+    assert server.connections() == 0
+
+
+def test_a_hint_without_work_connects_to_nobody(server: FtpServer, begin: Begin) -> None:
+    """A doubled message claims nothing and ends at once."""
+    process, route = begin()
+    assert fetched(process, route).outcome.published == 0
+    assert server.connections() == 0
+
+
+def test_a_batch_that_was_filled_says_that_there_may_be_more(server: FtpServer, begin: Begin) -> None:
+    """By its count of files; the last one, half full, does not."""
+    process, route = begin(batch={"files": 2, "bytes": 1 << 20})
+    for number in range(3):
+        (server.root / "out" / f"{number}.xml").write_bytes(b"<a/>")
+    assert polled(process, route).ready == 3
+    first, second = fetched(process, route), fetched(process, route)
+    assert (first.outcome.published, first.more) == (2, True)
+    assert (second.outcome.published, second.more) == (1, False)
+
+
+def test_paths_are_fetched_without_settling_or_filters_and_only_in_versions_not_yet_published(
+    server: FtpServer, begin: Begin, tmp_path: Path
+) -> None:
+    """What somebody asks for by name: relative to the route's folder, or absolute; gone ones are counted."""
+    process, route = begin(settle=3600.0, include=("*.xml",))
+    (server.root / "out" / "a.txt").write_bytes(b"one")
+    asked = ["a.txt", "/out/gone.txt"]
+    first = fetched(process, route, paths=asked).outcome
+    assert (first.published, first.already, first.vanished) == (1, 0, 1)
+    again = fetched(process, route, paths=asked).outcome
+    assert (again.published, again.already, again.vanished) == (0, 1, 1)
+    (server.root / "out" / "a.txt").write_bytes(b"another size")
+    assert fetched(process, route, paths=asked).outcome.published == 1
+    assert (tmp_path / "in" / "a.txt").read_bytes() == b"another size"
+
+
+def test_a_target_that_cannot_be_written_keeps_no_claims(
+    server: FtpServer, begin: Begin, tmp_path: Path
+) -> None:
+    """The route's fault, told as such: no attempt is counted and nothing stays claimed."""
+    process, route = begin(local=tmp_path / "not" / "there")
+    (server.root / "out" / "a.xml").write_bytes(b"<a/>")
+    polled(process, route)
+    with pytest.raises(errors.StoreRefused):
+        rounds.fetch(process, route, Tally())
+    counts = process.ledger.polls.counts("statements")
+    assert (counts.ready, counts.claimed, counts.later) == (1, 0, 0)
+
+
+def test_upkeep_leaves_a_temp_alone_that_was_touched_just_now(begin: Begin, tmp_path: Path) -> None:
+    """Not yet: it was touched just now, and may be somebody's who is about to claim it."""
+    process, _ = begin()
+    fresh = tmp_path / "in" / ".towline-fresh"
+    fresh.write_bytes(b"half")
+    with closing(process):
+        assert rounds.upkeep(process).temps_removed == 0
+    assert fresh.exists()
