@@ -11,8 +11,8 @@ from typing import Any
 
 from celery.schedules import crontab
 
-from workers.cron import cron
 from workers.settings import Route, Settings
+from workers.settings.cron import cron
 
 POLLS = "towline.polls"
 UPKEEP_EVERY_S = 60.0

@@ -11,8 +11,9 @@ from typing import Any
 from celery import Celery
 
 import beat_schedule
-from workers import broker, lifecycle, settings, unbuilt
+from workers import broker, lifecycle, settings
 from workers.errors import ConfigurationError, TowlineError
+from workers.settings.unbuilt import check_built
 
 POLLS = "towline.polls"
 TRANSFERS = "towline.transfers"
@@ -80,7 +81,7 @@ def options(config: settings.Settings, broker_url: str) -> dict[str, Any]:
 def build(config: settings.Settings) -> Celery:
     """The app for one configuration. Raises BrokerNotRunning where no broker is configured and none runs."""
     settings.check_time_budget(config)
-    unbuilt.check_built(config)
+    check_built(config)
     try:
         # Beat keeps its state file there, and may be the first of all to start on this machine.
         config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,9 +23,9 @@ from workers.ftps.listing import Entry
 from workers.ftps.tls import TlsFacts
 from workers.names import printable
 from workers.process import Process
-from workers.quantities import shown_duration
 from workers.session import Session, Tally
 from workers.settings import Endpoint, Route
+from workers.settings.quantities import shown_duration
 
 SOON_S = 30 * 86400.0
 """A certificate that ends within this time is worth a warning: partners take as long to exchange one."""

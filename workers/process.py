@@ -13,8 +13,8 @@ from workers.janitor import Janitor
 from workers.ledger import Ledger
 from workers.session import Session
 from workers.settings import Route, Settings
+from workers.settings.unbuilt import check_built
 from workers.stores.local import LocalFolder
-from workers.unbuilt import check_built
 
 
 class Process:

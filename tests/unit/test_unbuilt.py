@@ -9,7 +9,7 @@ import pytest
 
 from workers.errors import ConfigurationError
 from workers.settings import Settings
-from workers.unbuilt import check_built
+from workers.settings.unbuilt import check_built
 
 ENDPOINT: dict[str, Any] = {"host": "ftps.bank.example", "user": "acme", "password": "x"}
 

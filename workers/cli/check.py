@@ -12,9 +12,9 @@ from workers.cli import configuration
 from workers.cli.exits import code_of, first_that_applies, sentence
 from workers.cli.foreground import foreground, verbose_option
 from workers.cli.output import json_option, print_json, status
-from workers.config_file import nearest
 from workers.errors import TowlineError, UnknownName
 from workers.settings import Settings, check_time_budget
+from workers.settings.config_file import nearest
 
 
 @click.command()

@@ -9,10 +9,10 @@ import click
 from workers.cli import configuration
 from workers.cli.exits import WRONG
 from workers.cli.foreground import REMOTE_OF_ROUTE, Ended, absolute, foreground
-from workers.config_file import nearest
 from workers.errors import UnknownName
 from workers.names import printable
 from workers.settings import Settings
+from workers.settings.config_file import nearest
 
 Kind = Literal["route", "endpoint"]
 

@@ -12,8 +12,8 @@ from workers.cli.output import amount, counted, iso, json_option, local_time, pr
 from workers.detect import Rules
 from workers.ledger import CLAIMED, EndpointState, Explanation, FileRow, State
 from workers.names import printable
-from workers.quantities import shown_duration
 from workers.settings import Route
+from workers.settings.quantities import shown_duration
 from workers.stores.naming import NameRefused, below
 
 

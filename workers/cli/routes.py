@@ -11,10 +11,10 @@ import click
 
 from workers.cli.foreground import foreground
 from workers.cli.output import iso, json_option, local_time, print_json, print_table, time_in_table
-from workers.cron import Cron, cron
 from workers.ledger import Counts, RouteState
 from workers.process import Process
 from workers.settings import Route
+from workers.settings.cron import Cron, cron
 
 
 @dataclass(frozen=True, slots=True)

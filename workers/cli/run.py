@@ -19,12 +19,11 @@ from workers.cli.exits import (
     INTERRUPTED,
     NOT_WHOLE,
     SOME_FAILED,
-    WRONG,
     code_of,
     first_that_applies,
     sentence,
 )
-from workers.cli.foreground import Ended, foreground, verbose_option
+from workers.cli.foreground import foreground, verbose_option
 from workers.cli.output import amount, counted, say, status
 from workers.errors import TowlineError
 from workers.names import printable
@@ -53,9 +52,6 @@ def run(route: str, sessions: int, dry_run: bool) -> None:
     """List a route, look again after `settle`, fetch what is ready, publish it: one round, here and now."""
     with foreground() as process:
         the_route = process.settings.route(route)
-        allowed = process.settings.endpoint(the_route.endpoint).max_sessions
-        if allowed is not None and sessions > allowed:
-            raise Ended(f"{the_route.endpoint} allows {counted(allowed, 'line')} (max_sessions)", WRONG)
         code = dry_run_of(process, the_route) if dry_run else _round(process, the_route, sessions)
     click.get_current_context().exit(code)
 

@@ -53,7 +53,7 @@ Tell = Callable[[str, str], None]  # who, line
 def up(processes: int | None, no_flower: bool, flower_port: int | None) -> None:
     """Run broker, workers, beat and Flower as one process tree; Ctrl-C or SIGTERM stops it in order."""
     from workers.settings import check_time_budget
-    from workers.unbuilt import check_built
+    from workers.settings.unbuilt import check_built
 
     settings = configuration()
     check_time_budget(settings)

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from workers.cli.routes import next_due, next_tick
-from workers.cron import cron
 from workers.ledger import RouteState
 from workers.settings import Route
+from workers.settings.cron import cron
 
 BERLIN, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 

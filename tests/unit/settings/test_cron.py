@@ -9,8 +9,8 @@ from celery.schedules import crontab
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.config_file import Wrong
-from workers.cron import cron
+from workers.settings.config_file import Wrong
+from workers.settings.cron import cron
 
 
 def _fields(lowest: int, highest: int, words: tuple[str, ...] = ()) -> st.SearchStrategy[str]:

@@ -11,8 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.unit.settings.conftest import Load
-from workers import config_file
-from workers.settings import Endpoint, Route, Settings, check_time_budget, load
+from workers.settings import Endpoint, Route, Settings, check_time_budget, config_file, load
 
 REPOSITORY = Path(__file__).parents[3]
 LISTING = re.search(

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from workers import config_file
 from workers.errors import ConfigurationError
-from workers.settings import load
+from workers.settings import config_file, load
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.config_file import Wrong
-from workers.quantities import duration, shown_duration, shown_size, size
+from workers.settings.config_file import Wrong
+from workers.settings.quantities import duration, shown_duration, shown_size, size
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.config_file import header
 from workers.errors import ConfigurationError
-from workers.quantities import shown_duration as shown
+from workers.settings.config_file import header
+from workers.settings.quantities import shown_duration as shown
 
 if TYPE_CHECKING:
     from workers.settings import Settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from workers.config_file import Wrong, shown
+from workers.settings.config_file import Wrong, shown
 
 _SECONDS = {
     "ms": Decimal("0.001"),

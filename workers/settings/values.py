@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import ValidationInfo
 
-from workers import quantities
-from workers.config_file import Source, Wrong, expanded, nearest, shown, told
-from workers.cron import cron
 from workers.names import parsed
+from workers.settings import quantities
+from workers.settings.config_file import Source, Wrong, expanded, nearest, shown, told
+from workers.settings.cron import cron
 
 OBJECT_STORES = ("s3", "gs", "az")
 

@@ -28,16 +28,16 @@ from pydantic import (
     model_validator,
 )
 
-from workers import config_file, values
-from workers.config_file import NOT_A_KEY, Source, Wrong, header, shown
 from workers.errors import ConfigurationError, UnknownName
-from workers.password import Password
-from workers.targets import overlapping
-from workers.time_budget import check_time_budget
+from workers.settings import config_file, values
+from workers.settings.config_file import NOT_A_KEY, Source, Wrong, header, shown
+from workers.settings.password import Password
+from workers.settings.targets import overlapping
+from workers.settings.time_budget import check_time_budget
 
 __all__ = ["Batch", "Endpoint", "Reconnect", "Route", "Settings", "Then", "check_time_budget", "load"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("workers.settings")
 
 Duration = Annotated[float, BeforeValidator(values.duration), Field(ge=0)]
 LongerThanZero = Annotated[float, BeforeValidator(values.duration), Field(gt=0)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from workers.config_file import Wrong, shown
+from workers.settings.config_file import Wrong, shown
 
 _MONTHS = [
     "january",

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, model_validator
 
-from workers.config_file import Source, Wrong, expanded, kind, nearest
 from workers.errors import ConfigurationError
+from workers.settings.config_file import Source, Wrong, expanded, kind, nearest
 
 _REMEDY = 'write { env = "VARIABLE" } or { file = "/path" }'
 
