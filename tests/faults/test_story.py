@@ -78,7 +78,7 @@ def test_the_fiftieth_loss_of_an_idle_line_is_like_the_first(
                 descriptors, threads = process.num_fds(), threading.active_count()
         # A swallowed line stays open at the proxy's own ends until the next cut; the last loss is a 421.
         wait_until(
-            lambda: process.num_fds() == descriptors, what="as many descriptors as after the first loss"
+            lambda: process.num_fds() <= descriptors, what="as many descriptors as after the first loss"
         )
         assert threading.active_count() == threads
         assert session.counters.builds == happened
