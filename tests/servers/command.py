@@ -101,6 +101,8 @@ class Site:
             stderr=stderr,
             text=True,
             start_new_session=True,
+            # A shell lets its background jobs ignore Ctrl-C, and whatever they start inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         with process:
             try:
