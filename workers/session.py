@@ -198,6 +198,7 @@ class Session:
         line, self._line = self._line, None
         self._next_build = why
         if line is not None:
+            self._learn(line)
             line.close()
             log.info(
                 "%s: line given up: %s%s",
@@ -234,13 +235,18 @@ class Session:
         self._building = False
         self._line, self._line_pid = line, os.getpid()
         book.connected(name, credentials)
-        book.learn(name, line.features.to_json(), line.tls.not_after if line.tls else None)
+        self._learn(line)
         reason, self._next_build = self._next_build, Reason.FIRST_USE
         self.counters.builds[reason] += 1
         if reason is not Reason.FIRST_USE:
             tally.reconnects += 1
         log.info("%s: line built: %s", name, reason, extra={"action": "line.built", "reason": reason.value})
         return line
+
+    def _learn(self, line: Connection) -> None:
+        """Keep what the line has found out: a refused EPSV need not be refused every time."""
+        not_after = line.tls.not_after if line.tls else None
+        self._ledger.endpoints.learn(self.endpoint.name, line.features.to_json(), not_after)
 
     def refuse_if_closed(self, credentials: str | None = None) -> None:
         """Raises EndpointClosed where the endpoint is paused, or closed for these credentials."""

@@ -259,3 +259,14 @@ def test_a_forked_child_drops_its_parents_line_without_touching_its_tls(
     assert one.counters.builds == {Reason.FIRST_USE: 1}
     assert (tally.connects, server.logins) == (1, 2)
     assert not server.troubles, "the parent's TLS stream was not disturbed"
+
+
+def test_what_one_line_learns_of_the_server_the_next_one_knows(server: ScriptedServer, session: Make) -> None:
+    """A refused EPSV is not tried again on every new line."""
+    server.when("EPSV", acts.answer("500 What?"))
+    first, tally = session(), Tally()
+    assert first.run(names, name="list", tally=tally) == {b"a.bin"}
+    assert server.count("EPSV") == 1
+    first.close()
+    assert session().run(names, name="list", tally=tally) == {b"a.bin"}
+    assert server.count("EPSV") == 1

@@ -13,7 +13,7 @@ from hypothesis import settings as drawn
 from hypothesis import strategies as st
 
 from tests.unit.settings.conftest import Load
-from workers import settings as settings_module
+from workers.settings import models as settings_module
 from workers.errors import ConfigurationError
 from workers.settings import Endpoint, Settings
 
