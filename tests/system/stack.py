@@ -1,9 +1,9 @@
 """Towline as the contract's four commands run it: two workers, beat and Flower, each a process of its own.
 
-    with Stack(tmp_path, valkey.url(), endpoints={"bank": endpoint(server)}, routes={"in": {…}}) as stack:
-        stack.start("polls", "transfers", "beat")   # returns once the workers answer
-        stack.kill("transfers")                     # SIGKILL, and its pool with it
-        stack.start("transfers")                    # as a supervisor would
+with Stack(tmp_path, valkey.url(), endpoints={"bank": endpoint(server)}, routes={"in": {…}}) as stack:
+    stack.start("polls", "transfers", "beat")   # returns once the workers answer
+    stack.kill("transfers")                     # SIGKILL, and its pool with it
+    stack.start("transfers")                    # as a supervisor would
 """
 
 from __future__ import annotations
@@ -128,6 +128,13 @@ class Stack:
         os.killpg(service.process.pid, signal.SIGKILL)
         service.process.wait()
 
+    def supervised(self) -> Self:
+        """Start again what has ended by itself, as a supervisor would."""
+        for name, service in list(self.services.items()):
+            if service.process.poll() is not None:
+                self.start(name)
+        return self
+
     def children(self, name: str) -> list[int]:
         """The processes of a worker's pool."""
         return [child.pid for child in psutil.Process(self.services[name].process.pid).children()]
@@ -140,7 +147,9 @@ class Stack:
             return {name.partition("@")[0] for reply in replies for name in reply}
         return set()
 
-    def towline(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def towline(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run the `towline` command to its end, with this configuration."""
         return subprocess.run(
             [sys.executable, "-m", "workers.cli", *arguments],
@@ -176,6 +185,12 @@ class Stack:
         sent = self.app.send_task(f"towline.{task}", kwargs=arguments, queue=f"towline.{queue}")
         self._sent.append(sent)
         return sent
+
+    def failed(self, name: str) -> list[Any]:
+        """The failures of a task that the result backend has stored, as JSON has them."""
+        with redis.Redis.from_url(self.broker) as backend:
+            stored = [json.loads(backend.get(key) or b"{}") for key in backend.keys("celery-task-meta-*")]
+        return [one["result"] for one in stored if one.get("name") == name and one["status"] == "FAILURE"]
 
     def rows(self, route: str) -> list[FileRow]:
         """What the ledger says of a route's files."""
