@@ -26,7 +26,7 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
     """
     if paths is not None and len(paths) > MOST_PATHS:
         raise ConfigurationError("towline.fetch", f"{len(paths)} paths", f"at most {MOST_PATHS} in one task")
-    process, tally = here(app.towline), Tally()
+    process, tally = here(app.towline), Tally(heeds_breaker=True)
     the_route = process.settings.route(route)
     done = rounds.fetch(process, the_route, tally, paths=paths)
     if isinstance(done, rounds.Skipped):

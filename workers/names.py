@@ -1,7 +1,8 @@
 r"""Names are bytes; this is their one reversible printable form.
 
 A name that is UTF-8 is shown as it is, with `\\` for a backslash. Each byte that is not part of valid
-UTF-8, and each control character, is shown as `\xNN`. What is shown can be typed, and is what JSON holds.
+UTF-8, or of a character that cannot be printed, is shown as `\xNN`. What is shown can be typed, and is what
+JSON holds.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(\\)|)")
 def printable(name: bytes) -> str:
     r"""The printable form of a name: `b"a\xff\\"` is shown as `a\xff\\`."""
     text = name.decode("utf-8", "surrogateescape")
+    if text.isprintable() and "\\" not in text:
+        return text
     return "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02x}"
-    return "\\\\" if character == "\\" else character
+    if character == "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def parsed(shown: str) -> bytes:

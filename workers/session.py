@@ -52,6 +52,8 @@ class Tally:
 
     connects: int = 0  # connects tried, the first included
     reconnects: int = 0  # lines rebuilt with success
+    heeds_breaker: bool = False
+    """An endpoint known to be down fails the task at once; polls and people try all the same."""
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -216,6 +218,8 @@ class Session:
         secret = self.endpoint.secret()
         credentials = book.digest(self.endpoint.user, secret)
         self.refuse_if_closed(credentials)
+        if tally.heeds_breaker and not tally.connects:
+            self._refuse_if_down(tally)
         self._building = True
         # An unproven password is tried by one process at a time, else a fleet of them locks the account.
         if not book.may_login(name, credentials, until_s=self.endpoint.connect_timeout + 1):
@@ -257,6 +261,17 @@ class Session:
             since = shut.closed_at or shut.paused_at
             raise errors.EndpointClosed(self.endpoint.name, since, shut.closed_reason or "paused")
 
+    def _refuse_if_down(self, tally: Tally) -> None:
+        """Raises ReconnectFailed, with no connect tried, while the endpoint's breaker is open.
+
+        Else every hint of every process would knock at a door that is known to be shut, for a whole budget
+        each, and the client be banned for it (field note 10).
+        """
+        down = self._ledger.endpoints.is_tripped(self.endpoint.name)
+        if down is not None:
+            facts = (down.consecutive_failures, tally.reconnects, tally.elapsed_s, down.last_error or "")
+            raise errors.ReconnectFailed(self.endpoint.name, 0, *facts)
+
     def _tell_everybody(self, failure: ftps.FtpsError, credentials: str) -> None:
         """Write a failed connect into the ledger; raise what is final."""
         name = self.endpoint.name
@@ -283,6 +298,8 @@ class Session:
         last = f"{type(lost).__name__}: {lost}"
         if self._building:
             self._building = False
+            if tally.connects:
+                self._ledger.endpoints.trip(self.endpoint.name, self.endpoint.reconnect.within)
             failures = self._ledger.endpoints.get(self.endpoint.name).consecutive_failures
             return errors.ReconnectFailed(
                 self.endpoint.name, tally.connects, failures, tally.reconnects, tally.elapsed_s, last

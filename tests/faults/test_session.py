@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,41 @@ def test_what_one_line_learns_of_the_server_the_next_one_knows(server: ScriptedS
     first.close()
     assert session().run(names, name="list", tally=tally) == {b"a.bin"}
     assert server.count("EPSV") == 1
+
+
+def test_an_endpoint_known_to_be_down_fails_a_fetch_at_once_and_a_poll_is_the_probe(
+    certificates: Certificates, session: Make, ledger: Ledger
+) -> None:
+    """Attempts 0 and the true counts, for every process; a line that is built closes the breaker."""
+    with ScriptedServer(certificates) as later:
+        port = later.port
+    make = partial(session, port=port, ca_file=later.ca_file)
+    with pytest.raises(errors.ReconnectFailed) as poll:
+        make().run(names, name="list", tally=Tally())
+    assert (poll.value.args[1], poll.value.args[2]) == (4, 4)
+    with pytest.raises(errors.ReconnectFailed) as fetch:
+        make().run(names, name="list", tally=Tally(heeds_breaker=True))
+    endpoint, attempts, in_a_row, reconnects, _, last_error = fetch.value.args
+    assert (endpoint, attempts, in_a_row, reconnects) == ("bank", 0, 4, 0)
+    assert last_error.startswith("ConnectFailed: ")
+    with pytest.raises(errors.ReconnectFailed) as again:
+        make().run(names, name="list", tally=Tally())
+    assert (again.value.args[1], again.value.args[2]) == (4, 8), "a poll knocks all the same"
+    assert ledger.endpoints.is_tripped("bank")
+    session().run(names, name="list", tally=Tally())  # the server that is up, under the same name
+    assert ledger.endpoints.is_tripped("bank") is None
+    assert session().run(names, name="list", tally=Tally(heeds_breaker=True)) == {b"a.bin"}
+
+
+def test_the_breaker_closes_by_itself(certificates: Certificates, session: Make, ledger: Ledger) -> None:
+    """After `within`, the next fetch is the probe."""
+    with ScriptedServer(certificates) as later:
+        port = later.port
+    budget = {"attempts": 2, "within": 0.05, "first_wait": 0.001, "max_wait": 0.01}
+    one = session(port=port, reconnect=budget)
+    with pytest.raises(errors.ReconnectFailed):
+        one.run(names, name="list", tally=Tally())
+    wait_until(lambda: ledger.endpoints.is_tripped("bank") is None)
+    with pytest.raises(errors.ReconnectFailed) as probe:
+        one.run(names, name="list", tally=Tally(heeds_breaker=True))
+    assert probe.value.args[1] == 2

@@ -49,9 +49,10 @@ def code_of(failure: TowlineError) -> int:
             return WRONG
         case LoginRefused() | CertificateRefused() | PermissionRefused() | EndpointClosed():
             return REFUSED
-        case ReconnectFailed() | OperationFailed():
+        case ReconnectFailed():
             return UNREACHABLE
-        case ListingFailed():
+        case ListingFailed() | OperationFailed():
+            # Lines were built, and what was asked over them did not come whole.
             return NOT_WHOLE
         case _:
             return SOME_FAILED

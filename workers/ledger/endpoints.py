@@ -78,7 +78,8 @@ class Endpoints:
         with self._database.read() as connection:
             row = _row(connection, name)
         if row is None or row.consecutive_failures or row.proven_digest != credentials_digest:
-            self._set(name, consecutive_failures=0, proven_digest=credentials_digest, **_NOBODY_TRIES)
+            worked = {"consecutive_failures": 0, "breaker_until": None, "proven_digest": credentials_digest}
+            self._set(name, **worked, **_NOBODY_TRIES)
 
     def failed(self, name: str, error: str) -> int:
         """A line could not be built; returns how many times in a row, all processes together."""
@@ -99,6 +100,24 @@ class Endpoints:
             mine = and_(endpoints.c.endpoint == name, endpoints.c.trying_owner == self._ownership.owner)
             connection.execute(update(endpoints).where(mine).values(**_NOBODY_TRIES))
             return failures
+
+    def trip(self, name: str, for_s: float) -> None:
+        """A whole budget of connects is used up: open the breaker for `for_s` seconds."""
+        with self._database.write() as connection:
+            insert_missing(connection, endpoints, {"endpoint": name})
+            until = self._database.now(connection) + for_s
+            connection.execute(
+                update(endpoints).where(endpoints.c.endpoint == name).values(breaker_until=until)
+            )
+
+    def is_tripped(self, name: str) -> EndpointState | None:
+        """The endpoint's state while its breaker is open; None once its time is over or a line was built."""
+        with self._database.read() as connection:
+            row = _row(connection, name)
+            if row is None or row.breaker_until is None:
+                return None
+            open_still = row.breaker_until > self._database.now(connection)
+            return _state(name, row) if open_still else None
 
     def close(self, name: str, reason: str, credentials_digest: str) -> None:
         """Nobody connects any more: these credentials were refused. The first refusal's time stays."""
