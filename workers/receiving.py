@@ -233,6 +233,11 @@ def download(
         folder.sync([temp], [wanted.modified])
         folder.publish(final, name, replace=True)
         folder.sync_folders([final])
+    except BaseException:
+        # Bytes are kept for the next try; an empty temp is only litter.
+        if temp.size == 0:
+            temp.discard()
+        raise
     finally:
         temp.close()
     return Receipt(path, temp.size, temp.sha256, folder.located(final))

@@ -130,6 +130,7 @@ def test_a_forbidden_file_ends_with_4(start_server: StartServer, name: str, tmp_
     assert ended.returncode == 4, ended.stderr
     assert "/out/secret.xml" in ended.stderr
     assert not (tmp_path / "secret.xml").exists()
+    assert not list(tmp_path.glob(".towline-*")), "nothing came, so nothing is kept"
 
 
 WRONG_USAGE: list[tuple[tuple[str, ...], str]] = [

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from workers.cli.exits import NOT_WHOLE, WRONG, sentence
+from workers.cli.exits import NOT_WHOLE, WRONG
 from workers.cli.foreground import REMOTE, Ended, foreground, refusals, verbose_option
 from workers.cli.output import amount, bar, say
-from workers.errors import OperationFailed
 from workers.ftps.errors import TransferBroken
 from workers.names import printable
 from workers.process import Process
@@ -59,11 +58,6 @@ def _fetched(process: Process, endpoint: str, remote: bytes, target: Path, tally
             raise Ended(str(wrong), WRONG) from wrong
         except TransferBroken as changed:
             raise Ended(f"{changed}\n  the same command fetches it as it is now", NOT_WHOLE) from changed
-        except OperationFailed as failure:
-            _tell_what_is_kept(there)
-            if str(failure.args[-1]).startswith(TransferBroken.__name__):
-                raise Ended(sentence(failure), NOT_WHOLE) from failure
-            raise
         except BaseException:
             _tell_what_is_kept(there)
             raise
