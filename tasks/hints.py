@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from typing import Any
 
-from workers.app import TRANSFERS, app
+from kombu.exceptions import OperationalError
+
+from workers.app import POLLS, TRANSFERS, app
 from workers.process import Process
 from workers.settings import Route
+
+log = logging.getLogger("towline.hints")
 
 MOST = 32  # hints of one route at a time; a fetch that filled its batch hints for one more
 
@@ -17,18 +23,27 @@ def hint(process: Process, route: Route) -> int:
     batches = max(
         math.ceil(counts.ready / route.batch.files), math.ceil(counts.ready_bytes / route.batch.bytes)
     )
-    batches = min(batches, counts.ready, MOST)
-    for _ in range(batches):
-        once(route)
-    return batches
+    sent = 0
+    while sent < min(batches, counts.ready, MOST) and once(route):
+        sent += 1
+    return sent
 
 
-def once(route: Route) -> None:
-    """Send one hint; it expires when the next tick would send another."""
-    app.send_task(
-        "towline.fetch",
-        kwargs={"route": route.name},
-        queue=TRANSFERS,
-        expires=route.every or 600.0,
-        ignore_result=True,
-    )
+def once(route: Route) -> bool:
+    """Send one hint; it expires when the next tick would send another. Returns whether it was sent."""
+    return _send("towline.fetch", route, queue=TRANSFERS, expires=route.every or 600.0)
+
+
+def look_again(route: Route, in_s: float, *, expires: float) -> bool:
+    """Ask for one more poll of a route in `in_s` seconds. Returns whether that was sent."""
+    return _send("towline.poll", route, queue=POLLS, countdown=in_s, expires=in_s + expires)
+
+
+def _send(task: str, route: Route, **options: Any) -> bool:
+    try:
+        app.send_task(task, kwargs={"route": route.name}, ignore_result=True, **options)
+    except OperationalError as away:
+        # A batch that went well must not end as a failure because nobody takes its hint: the next tick hints.
+        log.warning("%s: no hint sent: %s", route.name, away, extra={"action": "hint.lost"})
+        return False
+    return True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.hints import hint
+from tasks.hints import hint, look_again
 from workers import rounds
-from workers.app import POLLS, app
+from workers.app import app
 from workers.process import here
 from workers.session import Tally
 
@@ -26,14 +26,7 @@ def poll(route: str) -> dict[str, Any]:
     if isinstance(found, rounds.Skipped):
         return {"route": route, "skipped": found.why}
     if found.next_look_in is not None and process.ledger.routes.ask_look(route, found.next_look_in):
-        app.send_task(
-            "towline.poll",
-            kwargs={"route": route},
-            queue=POLLS,
-            countdown=found.next_look_in,
-            expires=found.next_look_in + process.settings.poll_hard_limit,
-            ignore_result=True,
-        )
+        look_again(the_route, found.next_look_in, expires=process.settings.poll_hard_limit)
     if not hinted:
         hinted = hint(process, the_route)
     return {

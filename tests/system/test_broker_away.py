@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def test_transfers_end_well_while_the_broker_is_away(
         take_away(valkey)
         assert not stack.landed("slow")
         wait_until(lambda: stack.landed("slow") == {b"a", b"b"}, 30, what="the files, without a broker")
+        # Long enough for the tasks to want something of it: their results, and a hint for the next batch.
+        time.sleep(3)
         bring_back(valkey)
 
         assert digests(stack.landing("slow")) == digests(server.root)
