@@ -200,10 +200,10 @@ def test_lines_of_list_that_are_no_entries(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"README", b"04-22-26  05:04PM  123 n", b"-rw-r--r-- 1 0 0 x Nov 22 11:47 n"]
+    "line", [b"README", b"04-22-26  05:04PM  x n", b"-rw-r--r-- 1 0 0 x Nov 22 11:47 n"]
 )
 def test_other_lines_are_bad(line: bytes) -> None:
-    """A line in another format says so instead of passing as no entry."""
+    """A line in no format says so instead of passing as no entry."""
     with pytest.raises(BadLine):
         listed(line)
 

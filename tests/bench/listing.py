@@ -1,0 +1,117 @@
+"""How fast a million lines of MLSD become entries, beside a bare loop; run it by itself.
+
+    python -m tests.bench.listing [--entries 1000000]
+
+Both read the same blocks, as they come off a data channel, in turns in the same run, and the best turn of
+each counts. The bare loop does no more than split lines and facts into a dictionary: it knows no time, no
+kind, no odd line. Also: the time to the first entry from the first data, and how much memory a million
+entries take over a thousand, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from workers.ftps.listing import BadLines, read_mlsd
+
+BLOCK = 16 * 1024  # one TLS record
+_LINE = (
+    b"modify=202601%02d03%02d%02d;perm=adfrw;size=%d;type=file;unique=FE00U%X;"
+    b"UNIX.group=0;UNIX.mode=0644;UNIX.owner=0; report-%07d.csv\r\n"
+)
+_FOLDER = (
+    b"modify=202601%02d03%02d%02d;perm=flcdmpe;type=dir;unique=FE00U%X;"
+    b"UNIX.group=0;UNIX.mode=0755;UNIX.owner=0; folder-%07d\r\n"
+)
+
+
+def blocks(count: int) -> Iterator[memoryview]:
+    """A listing of ProFTPD's, a folder in every hundred entries, cut where the records end."""
+    rest = b""
+    for number in range(count):
+        time_parts = (number % 28 + 1, number % 60, number // 60 % 60)
+        if number % 100:
+            rest += _LINE % (*time_parts, number * 37, number, number)
+        else:
+            rest += _FOLDER % (*time_parts, number, number)
+        if len(rest) >= BLOCK:
+            yield memoryview(rest[:BLOCK])
+            rest = rest[BLOCK:]
+    yield memoryview(rest)
+
+
+def bare(listing: Iterable[memoryview]) -> Iterator[dict[bytes, bytes]]:
+    """Lines and facts into a dictionary."""
+    rest = b""
+    for block in listing:
+        lines = (rest + block).split(b"\r\n")
+        rest = lines.pop()
+        for line in lines:
+            facts, _, name = line.partition(b" ")
+            entry = {b"name": name}
+            for fact in facts.split(b";"):
+                key, _, value = fact.partition(b"=")
+                entry[key] = value
+            yield entry
+
+
+def ours(listing: Iterable[memoryview]) -> Iterator[object]:
+    """What Towline does."""
+    return read_mlsd(listing, BadLines())
+
+
+def seconds(entries: Iterator[object], count: int) -> float:
+    """How long it takes to look at each."""
+    began = time.perf_counter()
+    assert sum(1 for _ in entries) == count
+    return time.perf_counter() - began
+
+
+def first_entry_s() -> float:
+    """From the first data to the first entry, with everything imported and nothing warm."""
+    listing = list(islice(blocks(1000), 1))
+    began = time.perf_counter()
+    next(ours(listing))
+    return time.perf_counter() - began
+
+
+def peak_of(count: int) -> int:
+    """Bytes of RSS at the highest of a process that reads so many entries and keeps none."""
+    program = f"from tests.bench.listing import *; print(read_and_weigh({count}))"
+    return int(subprocess.check_output([sys.executable, "-c", program]))
+
+
+def read_and_weigh(count: int) -> int:
+    """In a process of its own: read, and tell the highest RSS in bytes."""
+    assert sum(1 for _ in ours(blocks(count))) == count
+    # getrusage() would tell the parent's, which a child takes over.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def main() -> None:
+    """Measure, and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    count: int = options.entries
+    print(f"first entry after {first_entry_s() * 1000:.2f} ms (at most 100)")
+    listing = list(blocks(count))
+    turns = [(seconds(bare(listing), count), seconds(ours(listing), count)) for _ in range(options.turns)]
+    bare_s, ours_s = (min(turn) for turn in zip(*turns, strict=True))
+    print(f"bare loop {bare_s:.2f} s, {count / bare_s:,.0f} entries a second")
+    print(f"towline   {ours_s:.2f} s, {count / ours_s:,.0f} entries a second")
+    print(f"speed: {bare_s / ours_s:.2f} of the bare loop's (at least 1)")
+    few, many = peak_of(1000), peak_of(count)
+    print(f"memory: {(many - few) / 2**20:+.1f} MiB for {count:,} entries over 1,000 (at most +30)")
+
+
+if __name__ == "__main__":
+    main()
