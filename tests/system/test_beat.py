@@ -13,9 +13,7 @@ from tests.system.stack import READY_WITHIN, Stack
 from tests.waiting import wait_until
 
 
-def test_beat_may_be_the_first_to_start(
-    valkey: Valkey, tmp_path: Path, free_port: Callable[[], int]
-) -> None:
+def test_beat_may_be_the_first_to_start(valkey: Valkey, tmp_path: Path, free_port: Callable[[], int]) -> None:
     """On a fresh machine there is no state_dir yet; each route's first poll is sent at once all the same."""
     bank = {"host": "127.0.0.1", "port": free_port(), "user": "acme", "password": {"env": "STACK_PASSWORD"}}
     with (
@@ -30,4 +28,4 @@ def test_beat_may_be_the_first_to_start(
         stack.start("beat")
         wait_until(lambda: queues.llen("towline.polls"), READY_WITHIN, what="a message from beat")
         messages = [json.loads(message) for message in queues.lrange("towline.polls", 0, -1)]
-        assert ["towline.poll"] == [message["headers"]["task"] for message in messages]
+        assert [message["headers"]["task"] for message in messages] == ["towline.poll"]

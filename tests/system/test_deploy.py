@@ -26,7 +26,7 @@ from tests.system import compose_file, dockerfile, unit_files
 from tests.system.services import Flower, Service
 from tests.waiting import wait_until
 from workers.settings import load
-from workers.unbuilt import check_built
+from workers.settings.unbuilt import check_built
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = ("towline-polls", "towline-transfers", "towline-beat", "towline-flower")

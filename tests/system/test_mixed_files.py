@@ -110,7 +110,9 @@ def test_a_server_that_crashes_again_and_again_delivers_everything(
     ) as stack:
         stack.start("polls", "transfers", "beat")
         for count in (30, 100, 200):
-            wait_until(lambda count=count: len(server.retrieved()) >= count, ARRIVE_WITHIN, what=f"{count} files")  # type: ignore[misc]
+            wait_until(
+                lambda count=count: len(server.retrieved()) >= count, ARRIVE_WITHIN, what=f"{count} files"
+            )  # type: ignore[misc]
             assert server.kill_lines() >= 1
         arrive(stack, {"weather": server})
         crashes = (server.folder / "system.log").read_text().count("signal 11")

@@ -89,7 +89,9 @@ def test_a_server_away_for_twenty_ticks_costs_no_file_an_attempt(
         logins = server.logins()
         assert logins == 2, "one line each of the polls and the transfers"
 
-        wait_until(lambda: len(stack.tasks("towline.poll", "FAILURE")) >= TICKS, 60, what="twenty failed polls")
+        wait_until(
+            lambda: len(stack.tasks("towline.poll", "FAILURE")) >= TICKS, 60, what="twenty failed polls"
+        )
         beat.send_signal(signal.SIGSTOP)
         wait_until(lambda: is_idle(stack), 30, what="no task is left")
         failed = proxy.control.made - logins
@@ -154,7 +156,10 @@ def test_counts_reach_flower_and_every_caller(
         assert shown_failure(shown["exception"]).args == failure.args
 
         stranger = subprocess.run(
-            [sys.executable, "-c", STRANGER, valkey.url(), sent.id], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, "-c", STRANGER, valkey.url(), sent.id],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
         module, name, arguments = json.loads(stranger.stdout or stranger.stderr)
         assert (name, tuple(arguments)) == ("ReconnectFailed", failure.args)
