@@ -5,6 +5,9 @@
 
 # What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
 ARGS ?=
+# Most tests wait for a peer, so two processes halve the time even on two cores. A file's tests stay together: they
+# share servers. JOBS=0 runs them one after the other.
+JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # The first Python on PATH that is new enough and can make a venv (Debian keeps ensurepip in python3-venv).
@@ -24,11 +27,11 @@ demo: .venv/installed
 # A server that can't be fetched is no failure here: its tests say why they skip, and fail under CI=true.
 test: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
-	@$(BIN)/python -m pytest -m "not long and not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not long and not soak" $(ARGS)
 
 test-all: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
-	@$(BIN)/python -m pytest -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not soak" $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
