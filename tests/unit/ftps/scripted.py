@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -32,11 +33,13 @@ class Talk:
         self.commands: list[str] = []
         self.offset = 0
         self._rest = b""
+        self._turn = threading.Lock()
         self._listener: socket.socket | None = None
 
     def say(self, reply: bytes) -> None:
         """Send one reply; the line end is added."""
-        self.sock.sendall(reply + b"\r\n")
+        with self._turn:
+            self.sock.sendall(reply + b"\r\n")
 
     def secure(self) -> None:
         """TLS on the control connection from here on."""
@@ -106,7 +109,11 @@ class Talk:
 
     def _read_line(self) -> bytes | None:
         while b"\n" not in self._rest:
-            got = self.sock.recv(4096)
+            # A TLS object bears one thread at a time, and a test may say something meanwhile: wait outside it.
+            if not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+                select.select([self.sock], [], [], PATIENCE_S)
+            with self._turn:
+                got = self.sock.recv(4096)
             if not got:
                 return None
             self._rest += got
