@@ -5,7 +5,7 @@
 
 # What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
 ARGS ?=
-# Most tests wait for a peer, so two processes halve the time even on two cores. A file's tests stay together: they
+# Most tests wait for a peer, so two of them can run side by side even on two cores. A file's tests stay together: they
 # share servers. JOBS=0 runs them one after the other.
 JOBS ?= 2
 BIN := .venv/bin
