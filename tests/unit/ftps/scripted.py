@@ -109,7 +109,7 @@ class Talk:
 
     def _read_line(self) -> bytes | None:
         while b"\n" not in self._rest:
-            # A TLS object bears one thread at a time, and a test may say something meanwhile: wait outside it.
+            # A TLS object bears one thread at a time, and a test may say something meanwhile.
             if not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
                 select.select([self.sock], [], [], PATIENCE_S)
             with self._turn:

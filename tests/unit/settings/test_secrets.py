@@ -13,9 +13,9 @@ from hypothesis import settings as drawn
 from hypothesis import strategies as st
 
 from tests.unit.settings.conftest import Load
-from workers.settings import models as settings_module
 from workers.errors import ConfigurationError
 from workers.settings import Endpoint, Settings
+from workers.settings import models as settings_module
 
 SECRET = "S3cr3t-hunter2"
 NUMBER = 271828182845
