@@ -29,6 +29,7 @@ from workers.ftps.states import State
 from workers.ftps.tls import Trust
 from workers.ledger import Ledger
 from workers.settings import Endpoint
+from workers.wire_log import into_log
 
 T = TypeVar("T")
 log = logging.getLogger("towline.session")
@@ -85,11 +86,12 @@ class Session:
     def __init__(
         self, endpoint: Endpoint, ledger: Ledger, *, wire: Callable[[str], None] | None = None
     ) -> None:
-        """wire: told every command and reply, without the password (`Connection.open`)."""
+        """wire: told every command and reply, without the password (`Connection.open`); left out: the log is,
+        where the endpoint wants it."""
         self.endpoint = endpoint
         self.counters = Counters()
         self._ledger = ledger
-        self._wire = wire
+        self._wire = into_log(endpoint.name) if wire is None and endpoint.wire_log else wire
         self._line: Connection | None = None
         self._line_pid = os.getpid()
         self._next_build = Reason.FIRST_USE
@@ -225,6 +227,10 @@ class Session:
         if not book.may_login(name, credentials, until_s=self.endpoint.connect_timeout + 1):
             raise _NotYet("another process is trying these credentials")
         tally.connects += 1
+        if self.endpoint.tls != "off" and not self.endpoint.verify:
+            log.warning(
+                "%s: verify = false: any certificate is believed", name, extra={"action": "line.unverified"}
+            )
         learned = book.get(name).features_json
         try:
             line = Connection.open(

@@ -43,7 +43,6 @@ def test_what_is_built_is_taken(tmp_path: Path) -> None:
         ({"local": "s3://bucket/prefix"}, {}, "local"),
         ({"then": {"task": "billing.ingest"}}, {}, "then"),
         ({}, {"max_sessions": 4}, "max_sessions"),
-        ({}, {"wire_log": True}, "wire_log"),
     ],
 )
 def test_what_is_not_built_is_refused_by_its_name(

@@ -10,7 +10,7 @@ import click
 from workers import findings
 from workers.cli import configuration
 from workers.cli.exits import code_of, first_that_applies, sentence
-from workers.cli.foreground import foreground, verbose_option
+from workers.cli.foreground import foreground, verbose_option, wire_option
 from workers.cli.output import json_option, print_json, status
 from workers.errors import TowlineError, UnknownName
 from workers.settings import Settings, check_time_budget
@@ -21,6 +21,7 @@ from workers.settings.config_file import nearest
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @json_option
 @verbose_option
+@wire_option
 def check(names: Sequence[str], as_json: bool) -> None:
     """Try the configuration, then the endpoints and routes called NAME, or all of them, for real."""
     settings = configuration()

@@ -12,6 +12,7 @@ from typing import IO, Any
 import click
 from sqlalchemy.exc import DBAPIError
 
+from workers import wire_log as wire
 from workers.cli import configuration
 from workers.cli.exits import SOME_FAILED, WRONG
 from workers.errors import ConfigurationError, LedgerRefused, PermissionRefused, TowlineError
@@ -22,11 +23,13 @@ from workers.ledger.engine import shown
 from workers.names import parsed, printable
 from workers.process import Process
 from workers.session import Tally
-from workers.settings import Route
+from workers.settings import Route, Settings
 
 # 550 is "no such file" and "you may not" alike (RFC 959 §4.2); the servers of the tests, and IIS, say which
 # one it is in these words.
 _FORBIDDEN = re.compile(r"permission|denied|not allowed|forbidden|not permitted|privilege", re.IGNORECASE)
+
+_WIRE = "workers.cli.wire"
 
 
 class Ended(click.ClickException):
@@ -91,15 +94,43 @@ verbose_option = click.option(
 )
 
 
+def _show_wire(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:  # noqa: ARG001
+    if wanted:
+        shown = logging.StreamHandler()
+        shown.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S"))
+        # With --verbose the same lines would come twice.
+        wire.log.propagate = False
+        wire.log.addHandler(shown)
+        ctx.call_on_close(lambda: wire.log.removeHandler(shown))
+        ctx.meta[_WIRE] = True
+
+
+wire_option = click.option(
+    "--wire",
+    is_flag=True,
+    expose_value=False,
+    callback=_show_wire,
+    help="Show every command and reply on stderr; never the password.",
+)
+
+
 @contextmanager
 def foreground() -> Iterator[Process]:
     """What this command holds while it works; closed at its end, however it ends."""
-    process = Process(configuration())
+    settings = configuration()
+    if click.get_current_context().meta.get(_WIRE):
+        settings = _with_wire_log(settings)
+    process = Process(settings)
     try:
         _open_ledger(process)
         yield process
     finally:
         process.close()
+
+
+def _with_wire_log(settings: Settings) -> Settings:
+    told = {name: one.model_copy(update={"wire_log": True}) for name, one in settings.endpoints.items()}
+    return settings.model_copy(update={"endpoints": told})
 
 
 def _open_ledger(process: Process) -> None:

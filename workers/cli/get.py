@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from workers.cli.exits import NOT_WHOLE, WRONG
-from workers.cli.foreground import REMOTE, Ended, foreground, refusals, verbose_option
+from workers.cli.foreground import REMOTE, Ended, foreground, refusals, verbose_option, wire_option
 from workers.cli.output import amount, bar, say
 from workers.ftps.errors import TransferBroken
 from workers.names import printable
@@ -23,6 +23,7 @@ from workers.transfer import Receipt, download
 @click.argument("remote", type=REMOTE)
 @click.argument("local", type=click.Path(path_type=Path))
 @verbose_option
+@wire_option
 def get(endpoint: str, remote: bytes, local: Path) -> None:
     """Fetch the file REMOTE of an endpoint to LOCAL, a file or a folder.
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from workers.cli.exits import NOT_WHOLE
-from workers.cli.foreground import REMOTE, Ended, foreground, listed, verbose_option
+from workers.cli.foreground import REMOTE, Ended, foreground, listed, verbose_option, wire_option
 from workers.cli.output import counted, iso, json_option, print_json, print_table, say, time_in_table
 from workers.ftps.listing import Entry
 from workers.names import printable
@@ -20,6 +20,7 @@ from workers.session import Tally
 @click.argument("path", type=REMOTE)
 @json_option
 @verbose_option
+@wire_option
 def ls(endpoint: str, path: bytes, as_json: bool) -> None:
     """List the folder PATH of an endpoint. An incomplete listing is shown, and ends with exit code 5."""
     with foreground() as process:

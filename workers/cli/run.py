@@ -23,7 +23,7 @@ from workers.cli.exits import (
     first_that_applies,
     sentence,
 )
-from workers.cli.foreground import foreground, verbose_option
+from workers.cli.foreground import foreground, verbose_option, wire_option
 from workers.cli.output import amount, counted, say, status
 from workers.errors import TowlineError
 from workers.names import printable
@@ -48,6 +48,7 @@ LEAVE_AFTER = 5.0  # seconds after Ctrl-C that a line may still hang in a read
 )
 @click.option("--dry-run", is_flag=True, help="List and tell what would be fetched; change nothing.")
 @verbose_option
+@wire_option
 def run(route: str, sessions: int, dry_run: bool) -> None:
     """List a route, look again after `settle`, fetch what is ready, publish it: one round, here and now."""
     with foreground() as process:

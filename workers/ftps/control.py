@@ -183,11 +183,16 @@ def refusal(verb: str, reply: Reply) -> Refused:
 class Control:
     """Writes commands, and hands out replies in the order in which their commands were written.
 
-    answered_at: monotonic time of the last reply. wire: told each line, with `conceal` made unreadable.
+    answered_at: monotonic time of the last reply. wire: told each line, with all of `conceal` made
+    unreadable.
     """
 
     def __init__(
-        self, stream: Stream, *, conceal: str = "", wire: Callable[[str], None] | None = None
+        self,
+        stream: Stream,
+        *,
+        conceal: tuple[str, ...] = (),
+        wire: Callable[[str], None] | None = None,
     ) -> None:
         self.stream = stream
         self.answered_at = time.monotonic()
@@ -309,7 +314,9 @@ class Control:
             return
         text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
         # A server may repeat the password in its reply.
-        self._wire(f"{direction} {text.replace(self._conceal, '***') if self._conceal else text}")
+        for secret in self._conceal:
+            text = text.replace(secret, "***")
+        self._wire(f"{direction} {text}")
 
 
 def _shown(line: bytes) -> str:

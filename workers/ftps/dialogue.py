@@ -55,13 +55,21 @@ def log_in(control: Control, user: str, password: str, encoding: str, until: flo
         raise LoginRefused("the server asks for an account (ACCT), which is not supported")
     if not reply.refuses:
         return
-    said = str(reply).replace(password, "***") if password else str(reply)
+    said = str(reply)
+    for form in secrets(password, encoding):
+        said = said.replace(form, "***")
     if _is_full(reply):
         raise Capacity(said)
     # 4xx may do better later (RFC 959 §4.2.1), but 430 means "invalid user name or password".
     if reply.code < 500 and reply.code != 430:
         raise ConnectFailed(said)
     raise LoginRefused(said)
+
+
+def secrets(password: str, encoding: str) -> tuple[str, ...]:
+    """The password in each form in which a server's reply may show it again."""
+    sent = password.encode(encoding, "replace").decode("utf-8", "backslashreplace")
+    return tuple(dict.fromkeys((password, sent))) if password else ()
 
 
 def protect(control: Control, until: float) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from workers.ftps import data as channel
 from workers.ftps import dialogue
 from workers.ftps.control import Control, Reply, command, refusal
+from workers.ftps.dialogue import secrets
 from workers.ftps.errors import (
     BadName,
     ConnectFailed,
@@ -66,7 +67,7 @@ class Line:
         if peer.tls != "off":
             self._context = client_context(peer.trust)
         stream = Stream.dial(peer.host, peer.port, until, "control")
-        self._control = Control(stream, conceal=peer.password, wire=self._wire)
+        self._control = Control(stream, conceal=secrets(peer.password, peer.encoding), wire=self._wire)
         stream.keep_alive(peer.reply_timeout)
         self._machine.step(Event.CONNECTED)
         if peer.tls == "implicit":

@@ -29,7 +29,6 @@ _ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {
     "data_mode": lambda endpoint: endpoint.data_mode != "passive",
     "noop_during_transfer": lambda endpoint: endpoint.noop_during_transfer,
     "resume_uploads": lambda endpoint: endpoint.resume_uploads,
-    "wire_log": lambda endpoint: endpoint.wire_log,
     "max_sessions": lambda endpoint: endpoint.max_sessions is not None,
 }
 

@@ -161,6 +161,16 @@ def test_the_password_is_in_no_message_and_in_no_log(script: Script) -> None:
         assert PASSWORD not in text
 
 
+def test_a_password_in_another_encoding_is_concealed_as_well(script: Script) -> None:
+    """What a server repeats is bytes: as UTF-8 they read differently."""
+    server = script({"PASS": b"530 No: l\xf6sung"})
+    wire: list[str] = []
+    with pytest.raises(LoginRefused) as told:
+        Connection.open(server.peer(password="l\xf6sung", encoding="latin-1"), wire=wire.append)
+    for text in (*wire, str(told.value)):
+        assert "sung" not in text
+
+
 @pytest.mark.parametrize("password", ["a\r\nDELE x", "\udc80"])
 def test_a_password_that_cannot_be_sent_is_refused_here(script: Script, password: str) -> None:
     """Nothing of it is sent, nothing of it is told."""
