@@ -53,7 +53,11 @@ class LineSplitter:
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
         """The lines that `data` completes. Raises ProtocolError for a line without end."""
-        lines = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n")
+        text = self._rest + data
+        lines = text.split(b"\r\n")
+        if text.count(b"\n") >= len(lines):  # some of them ended in LF alone
+            lines = [line.removesuffix(b"\r") for line in text.split(b"\n")[:-1]]
+            lines.append(text[text.rfind(b"\n") + 1 :])
         self._rest = lines.pop()
         if len(self._rest) > MAX_LINE:
             raise ProtocolError(f"a line longer than {MAX_LINE} bytes in a listing")

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from workers.ftps.entry import BadLine, BadLines, Entry, Kind, make_entry, number
 
-# Facts whose value may hold blanks, against the RFC: names of owners and groups ("Domain Users"), and the
-# target that ProFTPD and Pure-FTPd put into a link's type.
-_ONE_WORD = frozenset({b"size", b"sizd", b"modify", b"create", b"perm", b"unique", b"unix.mode"})
+# Facts whose value never holds a blank. Against the RFC, others do: names of owners and groups ("Domain
+# Users"), and the target that ProFTPD and Pure-FTPd put into a link's type.
+_ONE_WORD = frozenset({b"size", b"modify"})
 _LINK = re.compile(rb"OS\.unix=s(?:ym)?link(?::(?P<target>.*))?\Z", re.IGNORECASE | re.DOTALL)
 
 
@@ -60,17 +60,18 @@ def _facts_and_name(line: bytes) -> tuple[bytes, bytes]:
     return line[:cut], line[cut + 1 :]
 
 
-_WANTED = (b"type", b"size", b"modify", b"unique")
-# What else they may say is rare, and left to parse_mlsd_line.
-_VALUES = {b"type": rb"(file|dir)", b"size": rb"(\d{1,19})", b"modify": rb"([^; ]*)", b"unique": rb"([^; ]*)"}
-_KINDS: dict[bytes | None, Kind] = {b"file": "file", b"dir": "dir", None: "file"}
+# Facts that are kept, and what they look like in all but odd lines, which are left to parse_mlsd_line.
+_KEPT = {b"size": rb"(\d{1,19})", b"modify": rb"(\d[\d.]*)", b"unique": rb"([^;]*)"}
+_PLAIN: dict[bytes, Kind] = {b"file": "file", b"dir": "dir"}
 _KEY = re.compile(rb"[\w.-]+\Z")
-# A server that has more orders than this gets the lines of the others taken to pieces.
-_MOST_ORDERS = 8
+# A server that has more shapes of lines than this gets the others taken to pieces.
+_MOST_SHAPES = 8
 
-_Match = Callable[[bytes], "re.Match[bytes] | None"]
-# Where in the match type, size, time, unique fact and name are.
-_Places = tuple[int, int, int, int, int]
+# The facts of a line in their order, as they are written; the value of `type`, else none.
+_Shape = tuple[tuple[bytes, bytes], ...]
+# Matches lines of a shape; what they are; and where size, time, unique fact and name are in the match.
+_Reader = tuple[Callable[[bytes], "re.Match[bytes] | None"], Kind, tuple[int, int, int, int]]
+_NO_READER: _Reader = (re.compile(b"(?!)").fullmatch, "other", (0, 0, 0, 0))
 
 
 def read_mlsd(blocks: Iterable[Iterable[bytes]], bad: BadLines) -> Iterator[Entry]:
@@ -78,48 +79,62 @@ def read_mlsd(blocks: Iterable[Iterable[bytes]], bad: BadLines) -> Iterator[Entr
 
     blocks: lines, as many together as came together.
     """
-    orders: dict[tuple[bytes, ...], tuple[_Match, _Places]] = {}
-    matches: list[tuple[_Match, _Places]] = []
-    make, kinds = make_entry, _KINDS
+    readers: dict[_Shape, _Reader] = {}
+    match, kind, places = _NO_READER
+    make = make_entry
     for lines in blocks:
         for line in lines:
-            for match, places in matches:
-                found = match(line)
-                if found is not None:
-                    kind, size, time_value, unique, name = found.group(*places)
-                    yield make(
-                        (name, kinds[kind], int(size) if size else None, time_value or b"", unique, None)
-                    )
-                    break
-            else:
-                if not line:
-                    continue
-                try:
-                    entry = parse_mlsd_line(line)
-                except BadLine:
-                    bad.note(line)
-                    continue
-                if entry is not None:
-                    yield entry
-                order = _order_of(line)
-                if order and order not in orders and len(orders) < _MOST_ORDERS:
-                    orders[order] = _matcher(order)
-                    matches = list(orders.values())
+            found = match(line)
+            if found is None:
+                for match, kind, places in readers.values():  # noqa: B007  the next line mostly has this shape too
+                    found = match(line)
+                    if found is not None:
+                        break
+            if found is not None:
+                size, time_value, unique, name = found.group(*places)
+                yield make((name, kind, int(size) if size else None, time_value or b"", unique, None))
+                continue
+            if not line:
+                continue
+            try:
+                entry = parse_mlsd_line(line)
+            except BadLine:
+                bad.note(line)
+                continue
+            if entry is not None:
+                yield entry
+            shape = _shape_of(line) if len(readers) < _MOST_SHAPES else ()
+            if shape and shape not in readers:
+                readers[shape] = _reader_of(shape)
 
 
-def _order_of(line: bytes) -> tuple[bytes, ...]:
-    """The names of a line's facts, as they are written; empty where the line is not quite by the book."""
+def _shape_of(line: bytes) -> _Shape:
+    """Empty where the line is not quite by the book."""
     facts_text, _, _ = line.partition(b" ")
     *facts, last = facts_text.split(b";")
-    keys = tuple(fact.partition(b"=")[0] for fact in facts)
-    regular = not last and all(b"=" in fact for fact in facts) and all(map(_KEY.match, keys))
-    return keys if regular and len({key.lower() for key in keys}) == len(keys) else ()
+    shape: list[tuple[bytes, bytes]] = []
+    for fact in facts:
+        key, equals, value = fact.partition(b"=")
+        is_type = key.lower() == b"type"
+        if not equals or not _KEY.match(key) or (is_type and value not in _PLAIN):
+            return ()
+        shape.append((key, value if is_type else b""))
+    one_each = len({key.lower() for key, _ in shape}) == len(shape)
+    return tuple(shape) if one_each and not last else ()
 
 
-def _matcher(order: tuple[bytes, ...]) -> tuple[_Match, _Places]:
-    pattern = b"".join(re.escape(key) + b"=" + _VALUES.get(key.lower(), rb"[^; ]*") + b";" for key in order)
-    told = [key.lower() for key in order if key.lower() in _WANTED]
+def _reader_of(shape: _Shape) -> _Reader:
+    pattern = b""
+    kind: Kind = "file"
+    kept: list[bytes] = []
+    for key, type_text in shape:
+        known = key.lower()
+        if known in _KEPT:
+            kept.append(known)
+        elif known == b"type":
+            kind = _PLAIN[type_text]
+        pattern += re.escape(key) + b"=" + (type_text or _KEPT.get(known, rb"[^;]*")) + b";"
     # The group after the name's never takes part in a match: it stands for facts that aren't told.
-    places = [told.index(key) + 1 if key in told else len(told) + 2 for key in _WANTED]
-    reader = re.compile(pattern + rb" (.*)|(.)\Z(?!)", re.DOTALL)
-    return reader.fullmatch, (places[0], places[1], places[2], places[3], len(told) + 1)
+    size, time_value, unique = (kept.index(key) + 1 if key in kept else len(kept) + 2 for key in _KEPT)
+    match = re.compile(pattern + rb" (.*)|(.)\Z(?!)", re.DOTALL).fullmatch
+    return match, kind, (size, time_value, unique, len(kept) + 1)
