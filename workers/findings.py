@@ -147,6 +147,9 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
     features = session.run(lambda line: line.features, name="check", tally=tally)
     data_resumed = all(resumed) if tls is not None and resumed else None
     ahead = _ahead(newest)
+    for route in ways:
+        if route.verify == "hash":
+            of_routes.append(_of_verify(route, features))
     found += [*_of_data(config, data_resumed, tls), *_of_features(config, features), _of_clock(config, ahead)]
     return Findings(name, tls, data_resumed, features, ahead, tuple(counts), (*found, *of_routes))
 
@@ -250,6 +253,15 @@ def _of_features(config: Endpoint, features: Features) -> Iterator[Finding]:
     if not features.rest_stream:
         lacks.append("a broken transfer begins anew")
     yield Finding(config.name, "features", told, "; ".join(lacks) or None)
+
+
+def _of_verify(route: Route, features: Features) -> Finding:
+    if features.hashes:
+        return Finding(route.name, "verify", f"{features.hashes[0]}, as the server tells it of each file")
+    told = "the server offers no hash: files are published when their size is right"
+    return Finding(
+        route.name, "verify", told, 'have its HASH or XSHA256 switched on, or leave verify at "size"'
+    )
 
 
 def _of_clock(config: Endpoint, ahead: float | None) -> Finding:

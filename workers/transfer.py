@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from workers.confirming import HashDiffers, confirm
 from workers.crashpoints import crashpoint
 from workers.errors import OperationFailed
 from workers.ftps.errors import BadName, Missing, Refused
@@ -181,6 +182,8 @@ class _Batch:
             return
         try:
             receive(self._session, _wanted(claim), temp, tally=self._tally, go_on=lambda: self._go_on(claim))
+            if self._route.verify == "hash":
+                confirm(self._session, _wanted(claim), temp, tally=self._tally)
         except Changed:
             temp.discard()
             self._changed(claim)
@@ -189,6 +192,9 @@ class _Batch:
             self._vanished(claim)
         except _ClaimLost:
             temp.close()
+        except HashDiffers as failure:
+            temp.discard()
+            self._failed(claim, str(failure))
         except (Refused, BadName, OperationFailed) as failure:
             temp.close()
             self._failed(claim, str(failure))

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from workers.ftps import data as channel
 from workers.ftps.control import Farewell, Reply, command, refusal
+from workers.ftps.digests import Digest, patience, ways
 from workers.ftps.errors import (
     Capacity,
     ConnectFailed,
@@ -34,7 +35,7 @@ from workers.ftps.states import State
 from workers.ftps.stream import ClearText, Stream
 from workers.ftps.tls import TlsFacts
 
-__all__ = ["Connection", "Listing", "Peer", "Stat"]
+__all__ = ["Connection", "Digest", "Listing", "Peer", "Stat"]
 
 # 501 is not among them: some servers say it of an argument, others of a folder that isn't there.
 _UNKNOWN_COMMAND = frozenset({500, 502, 504})
@@ -168,6 +169,25 @@ class Connection:
                     raise refusal(verb, answer)
         replies = iter(answers)
         return [stat_of(dict(zip(verbs, replies, strict=False)) if verbs else {}) for _ in paths]
+
+    def digest(self, path: bytes, *, size: int) -> Digest | None:
+        """A file's digest by the best of the ways that FEAT offers; None where none of them tells one.
+
+        size: how many bytes the server has to read for it. Raises Missing, and Refused for what is said of
+        the file and not of the command.
+        """
+        with self._line.operation():
+            for way in ways(self.features.offered):
+                timeout = self.peer.reply_timeout + patience(size)
+                answer = self._line.ask_all(way.commands(path), timeout=timeout)[-1]
+                if not answer.refuses:
+                    told = way.told(path, answer)
+                    if told is not None:
+                        return told
+                # 501: mod_digest says it of names in which it finds too many words.
+                elif answer.code not in _UNKNOWN_COMMAND and answer.code != 501:
+                    raise refusal(way.verb, answer)
+        return None
 
     def rename(self, old: bytes, new: bytes) -> None:
         """RNFR, RNTO. What happens to a file under the new name is the server's choice (field note 38)."""

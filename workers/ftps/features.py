@@ -7,24 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-# The hash commands from before HASH (draft-bryan-ftpext-hash), by the name HASH would use.
-_OLD_HASHES = {
-    "XCRC": "CRC32",
-    "XMD5": "MD5",
-    "XSHA1": "SHA-1",
-    "XSHA": "SHA-1",
-    "XSHA256": "SHA-256",
-    "XSHA512": "SHA-512",
-}
+from workers.ftps.digests import ways
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
     """A server's abilities.
 
-    offered: FEAT's lines, as they came. mlsd, size, mdtm, rest_stream, utf8: RFC 3659, RFC 2640.
-    hashes: algorithms for which the server has a command. epsv: False once EPSV was refused for good, which
-    FEAT does not say (learned; kept for as long as `offered` stays the same).
+    offered: FEAT's lines, as they came. mlsd, size, mdtm, rest_stream, utf8: RFC 3659, RFC 2640. hashes:
+    algorithms for which the server has a command, best first (`digests.ways`). epsv: False once EPSV was
+    refused for good, which FEAT does not say (learned; kept for as long as `offered` stays the same).
     """
 
     offered: tuple[str, ...] = ()
@@ -42,10 +34,6 @@ class Features:
         offered = tuple(text for line in lines[1:-1] if (text := line.decode("utf-8", "replace").strip()))
         words = [line.upper().split(None, 1) for line in offered]
         names = {word[0] for word in words}
-        hashes = [
-            algorithm.strip(" *") for word in words if word[0] == "HASH" for algorithm in word[-1].split(";")
-        ]
-        hashes += [_OLD_HASHES[name] for name in sorted(names & _OLD_HASHES.keys())]
         return cls(
             offered=offered,
             # RFC 3659 §7.8: MLST in FEAT stands for both commands; some servers list MLSD beside it.
@@ -54,7 +42,7 @@ class Features:
             mdtm="MDTM" in names,
             rest_stream=any(word[0] == "REST" and "STREAM" in word[-1] for word in words),
             utf8="UTF8" in names,
-            hashes=tuple(dict.fromkeys(name for name in hashes if name and name != "HASH")),
+            hashes=tuple(dict.fromkeys(way.algorithm for way in ways(offered))),
         )
 
     def with_learned(self, known: Features | None) -> Features:

@@ -167,11 +167,14 @@ class Line:
             raise refusal(verb, reply)
         return reply
 
-    def ask_all(self, commands: list[tuple[str, bytes]]) -> list[Reply]:
-        """Commands in one flight, and their replies; refusals are returned."""
+    def ask_all(self, commands: list[tuple[str, bytes]], *, timeout: float | None = None) -> list[Reply]:
+        """Commands in one flight, and their replies, each within `timeout`; refusals are returned."""
+        for verb, argument in commands:
+            command(verb, argument)
+        allowed = self.peer.reply_timeout if timeout is None else timeout
         self._machine.step(Event.SENT)
-        self.control.send_all(commands, until=self._reply_deadline())
-        replies = [self.control.reply(self._reply_deadline()) for _ in commands]
+        self.control.send_all(commands, until=time.monotonic() + allowed)
+        replies = [self.control.reply(time.monotonic() + allowed) for _ in commands]
         self._machine.step(Event.SETTLED)
         return replies
 

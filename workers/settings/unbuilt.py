@@ -21,7 +21,6 @@ _ROUTES: dict[str, Callable[[Route], bool]] = {
     "redeliver": lambda route: route.redeliver,
     "after": lambda route: route.after != "keep",
     "after_failure": lambda route: route.after_failure != "keep",
-    "verify": lambda route: route.verify != "size",
     "then": lambda route: route.then is not None,
     "expect": lambda route: route.expect is not None,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 
 _READ = 1 << 20
@@ -36,6 +37,28 @@ class Temp:
     def sha256(self) -> str:
         """The digest of the bytes held, those of an earlier attempt included; hexadecimal."""
         return self._hash.hexdigest()
+
+    def digest(self, algorithm: str) -> str:
+        """The digest of the bytes held, by HASH's name of the algorithm ("SHA-512", "CRC32"); hexadecimal.
+
+        SHA-256 is there; for any other the file is read once.
+        """
+        if algorithm == "SHA-256":
+            return self.sha256
+        checksum, at = 0, 0
+        other = (
+            None if algorithm == "CRC32" else hashlib.new(algorithm.replace("-", ""), usedforsecurity=False)
+        )
+        try:
+            while block := os.pread(self._file, _READ, at):
+                at += len(block)
+                if other is None:
+                    checksum = zlib.crc32(block, checksum)
+                else:
+                    other.update(block)
+        except OSError as failure:
+            raise self._refused(failure) from failure
+        return f"{checksum:08x}" if other is None else other.hexdigest()
 
     def write(self, block: memoryview | bytes) -> None:
         """Append. What a full disk did take is counted, so that a later attempt can go on from there."""

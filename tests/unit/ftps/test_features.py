@@ -26,7 +26,7 @@ def test_proftpds_features() -> None:
     """Every line is understood; hashes come once each."""
     features = Features.from_feat(PROFTPD)
     assert (features.mlsd, features.size, features.mdtm, features.rest_stream, features.utf8) == (True,) * 5
-    assert features.hashes == ("CRC32", "MD5", "SHA-1", "SHA-256", "SHA-512")
+    assert features.hashes == ("SHA-256", "SHA-512", "SHA-1", "MD5", "CRC32")
 
 
 def test_vsftpds_features() -> None:
