@@ -24,6 +24,10 @@ NAMES: frozenset[str] = frozenset(
         "renamed",  # a file has its final name, its folder is not synced
         "folder-synced",  # the names are durable, the ledger does not know
         "published",  # PUBLISHED is committed, the task has not ended
+        "source-asked",  # a source is known to be what was published, nothing is done to it
+        "marker-removed",  # its marker is gone, the source is still there
+        "source-removed",  # it is deleted or moved, the ledger does not know
+        "source-recorded",  # and now it does
         "listed",  # a listing has been read, nothing of it is in the ledger
         "applied-chunk",  # one chunk of a listing is in the ledger, the rest is not
     }

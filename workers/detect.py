@@ -47,6 +47,7 @@ class Rules:
     settle: float
     min_age: float
     encoding: str
+    done_file: str | None = None
 
     @classmethod
     def of(cls, route: Route, *, encoding: str = "utf-8") -> Rules:
@@ -59,7 +60,15 @@ class Rules:
             settle=route.settle,
             min_age=route.min_age,
             encoding=encoding,
+            done_file=route.done_file,
         )
+
+    def marker(self, name: bytes) -> bytes | None:
+        """The name of the marker that has to be beside a file; None where the route asks for none."""
+        if self.done_file is None:
+            return None
+        before, _, behind = self.done_file.partition("{name}")
+        return before.encode(self.encoding) + name + behind.encode(self.encoding)
 
     def wants(self, relative: bytes) -> bool:
         """Whether the filters let this path below `remote` through; `*` passes slashes too."""

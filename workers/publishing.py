@@ -38,13 +38,15 @@ _DAY = 86400.0
 class Received:
     """A file whose bytes are all in its temp, still open.
 
-    relative: its path below the route's folder. modified: its time, as exactly as the server has told it.
+    relative: its path below the route's folder. modified, precision_s: its time, as exactly as the server
+    has told it.
     """
 
     claim: Claim
     relative: bytes
     temp: Temp
     modified: float | None
+    precision_s: float
 
 
 @dataclass(slots=True)
@@ -240,6 +242,8 @@ class Publisher:
             self._located(final),
             temp.size,
             temp.sha256,
+            one.modified,
+            one.precision_s,
         )
 
     def _fact(self, intent: Intent) -> Published:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers import detect, errors
+from workers import detect, errors, sources
 from workers.crashpoints import crashpoint
 from workers.ftps.connection import Connection
 from workers.ftps.errors import Refused
@@ -21,6 +21,9 @@ from workers.session import Session, Tally
 from workers.settings import Route
 from workers.stopping import STOP, StopFlag
 from workers.transfer import Outcome, fetch_batch
+
+CLEARING_S = 30.0
+"""So long a poll goes on with what earlier fetches had to leave undone at the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
     except BaseException as failure:
         ledger.polls.failed(under_way, repr(failure))
         raise
+    _clear_sources(process, route, session, tally, STOP, within_s=CLEARING_S)
     counts = ledger.polls.counts(route.name)
     return Polled(
         route.name,
@@ -145,9 +149,13 @@ def fetch(
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
     ledger.claims.end_leases(_attempts(process))
+    session = process.session(route.endpoint)
     if paths is None and not ledger.polls.counts(route.name).ready:
+        if ledger.sources.any_due(route.name):
+            session.refuse_if_closed()
+            _clear_sources(process, route, session, tally, stop)
         return Fetched(Outcome(), more=False)
-    session, store = process.session(route.endpoint), process.store(route)
+    store = process.store(route)
     session.refuse_if_closed()
     outcome = Outcome()
     if paths is None:
@@ -171,9 +179,22 @@ def fetch(
         done = fetch_batch(route, session, ledger, store, claims, tally=tally, stop=stop, holds=janitor.holds)
     finally:
         janitor.release()
+    _clear_sources(process, route, session, tally, stop)
     done.vanished += outcome.vanished
     done.already += outcome.already
     return Fetched(done, more=paths is None and _filled(route, claims))
+
+
+def _clear_sources(
+    process: Process,
+    route: Route,
+    session: Session,
+    tally: Tally,
+    stop: StopFlag,
+    within_s: float = float("inf"),
+) -> None:
+    hold_s = process.settings.lease
+    sources.clear(route, session, process.ledger, tally=tally, stop=stop, hold_s=hold_s, within_s=within_s)
 
 
 def _admit(

@@ -206,7 +206,7 @@ class _Batch:
             self._doubtful = 0
             if not self._group:
                 self._group_began = time.monotonic()
-            self._group.append(Received(claim, relative, temp, claim.modified))
+            self._group.append(Received(claim, relative, temp, claim.modified, claim.precision_s))
 
     def _go_on(self, claim: Claim) -> None:
         """Asked between blocks: whether this file may be gone on with."""
@@ -251,7 +251,9 @@ class _Batch:
             else:
                 # LIST tells minutes or days, MDTM seconds.
                 exact = now.modified is not None and now.precision_s <= was.precision_s
-                unchanged.append(replace(one, modified=now.modified) if exact else one)
+                if exact:
+                    one = replace(one, modified=now.modified, precision_s=now.precision_s)
+                unchanged.append(one)
         landing = self._publisher.publish(unchanged)
         for claim, receipt in landing.published:
             self._published(claim, receipt)

@@ -29,7 +29,9 @@ BIG = 2_000_000
 
 # Where the bytes are in the temp already, so that no file is sent a second time.
 WHOLE = {"received", "synced", "intended", "renamed", "folder-synced", "published"}
-OF_A_BATCH = sorted(NAMES - {"listed", "applied-chunk"})
+OF_A_POLL = {"listed", "applied-chunk"}
+OF_A_SOURCE = {"source-asked", "marker-removed", "source-removed", "source-recorded"}
+OF_A_BATCH = sorted(NAMES - OF_A_POLL - OF_A_SOURCE)
 
 
 class Scene:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.server import FtpServer
+from workers import sources
 from workers.detect import Rules, decide
 from workers.ftps.connection import Connection
 from workers.ftps.listing import Entry
@@ -83,6 +84,15 @@ class Fetching:
             stop=self.stop,
             holds=holds,
         )
+
+    def clear(self, hold_s: float = 60) -> None:
+        """Do what is due at the sources."""
+        sources.clear(self.route, self.session, self.ledger, tally=self.tally, stop=self.stop, hold_s=hold_s)
+
+    def became(self) -> dict[str, str | None]:
+        """What the ledger says of the sources, by path; of the newest version."""
+        rows = self.ledger.history.rows(route=self.route.name, limit=1000)
+        return {printable(row.path): row.after_step for row in rows if row.latest}
 
     def states(self) -> dict[str, str]:
         """The state of each path's versions, oldest first: {"/a": "SUPERSEDED FINISHED"}."""

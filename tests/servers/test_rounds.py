@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from tests.servers.server import FtpServer
 from workers import errors, rounds
+from workers.ledger.tables import versions
 from workers.process import Process
 from workers.rounds import Fetched, Polled, Skipped
 from workers.session import Tally
@@ -174,3 +176,42 @@ def test_upkeep_leaves_a_temp_alone_that_was_touched_just_now(begin: Begin, tmp_
     with closing(process):
         assert rounds.upkeep(process).temps_removed == 0
     assert fresh.exists()
+
+
+def test_what_is_published_is_cleared_at_its_source_by_the_same_fetch(
+    server: FtpServer, begin: Begin
+) -> None:
+    """The file is FINISHED when the task ends."""
+    process, route = begin(after="delete")
+    (server.root / "out" / "a.xml").write_bytes(b"<a/>")
+    polled(process, route)
+    assert fetched(process, route).outcome.published == 1
+    assert list((server.root / "out").iterdir()) == []
+    assert process.ledger.polls.counts("statements").finished == 1
+
+
+def test_a_later_poll_does_what_a_fetch_had_to_leave_at_the_source(server: FtpServer, begin: Begin) -> None:
+    """Refused once; when it is due again no file need be ready for it to be done, by a poll or by a hint."""
+    process, route = begin(after="move:/archive")
+    for name in ("a.xml", "b.xml"):
+        (server.root / "out" / name).write_bytes(b"<a/>")
+    polled(process, route)
+    assert fetched(process, route).outcome.published == 2
+    assert process.ledger.polls.counts("statements").published == 2
+    (server.root / "archive").mkdir()
+    assert fetched(process, route).outcome.published == 0
+    assert process.ledger.polls.counts("statements").published == 2, "spaced"
+    due_now(process, b"/out/a.xml")
+    polled(process, route)
+    assert [file.name for file in (server.root / "archive").iterdir()] == ["a.xml"]
+    due_now(process, b"/out/b.xml")
+    fetched(process, route)
+    assert process.ledger.polls.counts("statements").finished == 2
+
+
+def due_now(process: Process, path: bytes) -> None:
+    """As if its time had come."""
+    [version] = process.ledger.history.explain("statements", path).versions
+    with process.ledger._database.write() as connection:
+        here = versions.c.version_id == version.version_id
+        connection.execute(update(versions).where(here).values(after_next_at=0.0))

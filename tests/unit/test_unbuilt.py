@@ -38,7 +38,6 @@ def test_what_is_built_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("route", "endpoint", "key"),
     [
-        ({"after": "delete"}, {}, "after"),
         ({"done_file": "{name}.done"}, {}, "done_file"),
         ({"local": "s3://bucket/prefix"}, {}, "local"),
         ({"then": {"task": "billing.ingest"}}, {}, "then"),

@@ -75,6 +75,7 @@ def _of_state(file: FileRow, known: Explanation, route: Route, now: float) -> It
         case State.PUBLISHED | State.FINISHED:
             yield f"published {local_time(file.published_at)} as {file.local}, {amount(file.bytes)}"
             yield f"sha256 {file.sha256}"
+            yield from _of_source(file, route.after, now)
         case State.WAITING:
             yield (
                 f"not settled: {amount(file.size)}, unchanged since {local_time(file.settled_since)} in "
@@ -103,6 +104,26 @@ def _of_state(file: FileRow, known: Explanation, route: Route, now: float) -> It
                 yield f"`towline retry {file.route} {printable(file.path)}` tries it again"
         case State.SUPERSEDED:
             yield "replaced by a newer version before it was fetched"
+
+
+def _of_source(file: FileRow, action: str, now: float) -> Iterator[str]:
+    """What became of the file on the server, or is still to be done with it."""
+    match (file.after_step or "").partition(":"):
+        case ("moved", _, place):
+            yield f"its source was moved to {place}"
+        case ("deleted", _, _):
+            yield "its source was deleted"
+        case ("gone", _, _):
+            yield "its source was gone already"
+        case ("replaced", _, _):
+            yield "its source was replaced by a newer version, and left alone"
+    if file.after_next_at is None:
+        return
+    doing = "deleted" if action == "delete" else f"moved to {action.removeprefix('move:')}"
+    when = local_time(file.after_next_at) if file.after_next_at > now else "by the next fetch or poll"
+    yield f"its source is to be {doing}, {when}"
+    if file.after_error is not None:
+        yield f"that was refused {counted(file.after_attempts, 'time')}, the last: {file.after_error}"
 
 
 def _in_hand(file: FileRow, known: Explanation) -> Iterator[str]:

@@ -64,7 +64,7 @@ def last_event(file: FileRow) -> float:
 def told(file: FileRow) -> str:
     """Where it landed, or what went wrong."""
     if file.local is not None:
-        return file.local
+        return f"{file.local}; its source stays: {file.after_error}" if file.after_error else file.local
     failure = file.reason or file.last_error
     if failure is None:
         return ""
@@ -96,4 +96,8 @@ def file_as_json(file: FileRow) -> dict[str, Any]:
         "published_at": iso(file.published_at),
         "finished_at": iso(file.finished_at),
         "vanished_at": iso(file.vanished_at),
+        "after_step": file.after_step,
+        "after_attempts": file.after_attempts,
+        "after_next_at": iso(file.after_next_at),
+        "after_error": file.after_error,
     }

@@ -1,8 +1,8 @@
 """The durable memory: which files are known, who works on them, what was published (SQLAlchemy Core; SQLite).
 
-`Ledger.open(url, state_dir=…)`, then one attribute a book: polls, claims, publishing, endpoints, routes,
-history. It knows nothing of Celery and nothing of FTP; what goes in and comes out are the frozen values of
-`values`.
+`Ledger.open(url, state_dir=…)`, then one attribute a book: polls, claims, publishing, sources, endpoints,
+routes, history. It knows nothing of Celery and nothing of FTP; what goes in and comes out are the frozen
+values of `values`.
 """
 
 from workers.ledger.errors import IllegalStep, StalePoll
@@ -23,6 +23,7 @@ from workers.ledger.values import (
     Published,
     RouteState,
     Seen,
+    Source,
     Vanished,
     same_version,
     temp_name,
@@ -49,6 +50,7 @@ __all__ = [
     "RouteState",
     "RouteSummary",
     "Seen",
+    "Source",
     "StalePoll",
     "State",
     "Vanished",

@@ -49,6 +49,13 @@ class FileRow:
     published_at: float | None
     finished_at: float | None
     vanished_at: float | None
+    after_step: str | None = None
+    """What became of the source: "deleted", "moved:/archive/a.xml", "gone", "replaced" (by a newer version),
+    "kept"; None as long as that is open."""
+    after_attempts: int = 0
+    after_next_at: float | None = None
+    """When something is to be done at the source; None where nothing is."""
+    after_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,4 +185,8 @@ def _file(row: Row[Any]) -> FileRow:
         published_at=row.published_at,
         finished_at=row.finished_at,
         vanished_at=row.vanished_at,
+        after_step=row.after_step,
+        after_attempts=row.after_attempts,
+        after_next_at=row.after_next_at,
+        after_error=row.after_error,
     )

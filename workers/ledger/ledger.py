@@ -21,6 +21,7 @@ from workers.ledger.owners import Ownership, forget
 from workers.ledger.polls import Polls
 from workers.ledger.publishing import Publishing
 from workers.ledger.routes import Routes
+from workers.ledger.sources import Sources
 from workers.ledger.tables import paths, routes
 
 
@@ -37,6 +38,7 @@ class Ledger:
         self.polls = Polls(database, ownership)
         self.claims = Claims(database, ownership, ledger_id)
         self.publishing = Publishing(database, ownership)
+        self.sources = Sources(database)
         self.endpoints = Endpoints(database, ownership)
         self.routes = Routes(database)
         self.history = History(database)

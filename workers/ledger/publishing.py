@@ -63,6 +63,8 @@ class Publishing:
                     "intent_size": item.size,
                     "intent_sha256": item.sha256,
                     "intent_at": now,
+                    "source_modified": item.modified,
+                    "source_precision_s": item.precision_s,
                 }
                 for item in accepted
             }
@@ -90,6 +92,10 @@ class Publishing:
                     "finished_at": now if item.finished else None,
                     "alone": False,
                     "last_error": None,
+                    "after_step": None,
+                    "after_attempts": 0,
+                    "after_next_at": None if item.finished else now,
+                    "after_error": None,
                 }
                 for item in open_ones
             }

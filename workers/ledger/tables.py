@@ -141,8 +141,14 @@ versions = Table(
     Column("published_at", Double),
     Column("finished_at", Double),
     Column("vanished_at", Double),
-    Column("after_step", String(32)),
+    # LIST tells minutes, or days, and listings are compared with that. MDTM has told seconds at the fetch: by
+    # them the source is known again.
+    Column("source_modified", Double),
+    Column("source_precision_s", Double),
+    # What became of the source, once that is decided.
+    Column("after_step", Words),
     Column("after_attempts", Integer, nullable=False, server_default=text("0")),
+    # When something is to be done at the source; NULL: nothing is, or nothing any more.
     Column("after_next_at", Double),
     Column("after_error", Words),
     UniqueConstraint("path_id", "number", name="uq_versions_path_number"),
@@ -179,6 +185,14 @@ Index(
     versions.c.path_id,
     sqlite_where=text("state = 'PUBLISHING'"),
     postgresql_where=text("state = 'PUBLISHING'"),
+)
+# Sources that are still to be deleted or moved: few, unless the server refuses.
+Index(
+    "ix_versions_after",
+    versions.c.route,
+    versions.c.after_next_at,
+    sqlite_where=versions.c.after_next_at.is_not(None),
+    postgresql_where=versions.c.after_next_at.is_not(None),
 )
 
 endpoints = Table(

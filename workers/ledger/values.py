@@ -125,6 +125,9 @@ class Intent:
     final: str
     size: int
     sha256: str
+    modified: float | None = None
+    """The remote file's time as it was asked last, often more exact than the listing's; for its source."""
+    precision_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,28 @@ class Published:
     then: FollowOn | None = None
     finished: bool = False
     """Nothing is to be done at the source: FINISHED at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A remote file that is done with, and is to be deleted or moved away if it still is this version.
+
+    size: bytes; modified: epoch seconds, as coarse as precision_s; None for what no listing could tell.
+    """
+
+    version_id: int
+    path: bytes
+    size: int | None
+    modified: float | None
+    precision_s: float
+    given_up: bool
+    """QUARANTINED; otherwise it is published."""
+    latest: bool
+    """No newer version of its path is known."""
+    attempts: int
+    """How often the server has refused."""
+    held_until: float
+    """By the ledger's clock: until then nobody else takes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ _ROUTES: dict[str, Callable[[Route], bool]] = {
     "done_file": lambda route: route.done_file is not None,
     "backlog": lambda route: route.backlog != "all",
     "redeliver": lambda route: route.redeliver,
-    "after": lambda route: route.after != "keep",
     "after_failure": lambda route: route.after_failure != "keep",
     "then": lambda route: route.then is not None,
     "expect": lambda route: route.expect is not None,

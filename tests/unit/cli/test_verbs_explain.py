@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from workers.cli.explain import why
+from workers.cli.explain import _of_source, why
 from workers.cli.history import last_event, told
 from workers.detect import Rules
 from workers.ledger import EndpointState, Explanation, FileRow, Holder, RouteState
@@ -97,6 +98,26 @@ def test_attempts_are_told_with_their_limit_and_last_error() -> None:
     spaced = replace(FILE, attempts=2, next_attempt_at=NOW + 40, last_error="550 no")
     assert "2 of 5 attempts used up, the last: 550 no" in explained(spaced)
     assert "not its own fault: disk full" in explained(replace(FILE, last_error="disk full"))
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"after_step": "moved:/archive/a.xml"}, "its source was moved to /archive/a.xml"),
+        ({"after_step": "deleted"}, "its source was deleted"),
+        ({"after_step": "replaced"}, "its source was replaced by a newer version, and left alone"),
+        ({"after_next_at": NOW}, "its source is to be deleted, by the next fetch or poll"),
+        ({"after_next_at": NOW + 40}, "its source is to be deleted, 20"),
+        (
+            {"after_next_at": NOW + 40, "after_attempts": 2, "after_error": "DELE: 550 no"},
+            "that was refused 2 times, the last: DELE: 550 no",
+        ),
+    ],
+)
+def test_what_became_of_the_source_is_told(source: dict[str, Any], sentence: str) -> None:
+    """Done, or still to be done, and why not yet."""
+    landed = replace(FILE, state="PUBLISHED", published_at=NOW, local="/data/a.xml", **source)
+    assert sentence in "\n".join(_of_source(landed, "delete", NOW))
 
 
 def test_who_holds_it_is_named() -> None:

@@ -170,7 +170,9 @@ def upgrade() -> None:
         sa.Column("published_at", sa.Double()),
         sa.Column("finished_at", sa.Double()),
         sa.Column("vanished_at", sa.Double()),
-        sa.Column("after_step", sa.String(length=32)),
+        sa.Column("source_modified", sa.Double()),
+        sa.Column("source_precision_s", sa.Double()),
+        sa.Column("after_step", sa.Text()),
         sa.Column("after_attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("after_next_at", sa.Double()),
         sa.Column("after_error", sa.Text()),
@@ -203,5 +205,12 @@ def upgrade() -> None:
         ["last_seen_at"],
         sqlite_where=sa.text("NOT (latest AND listed)"),
         postgresql_where=sa.text("NOT (latest AND listed)"),
+    )
+    op.create_index(
+        "ix_versions_after",
+        "versions",
+        ["route", "after_next_at"],
+        sqlite_where=sa.text("after_next_at IS NOT NULL"),
+        postgresql_where=sa.text("after_next_at IS NOT NULL"),
     )
     op.create_index("ix_versions_route", "versions", ["route", "version_id"])

@@ -1,0 +1,248 @@
+"""Deleting and moving at the source, with kills and lost replies in between."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.faults.acts import Act, answer, in_turn, reset_line
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import ScriptedServer
+from tests.faults.test_transfer_crashes import OF_A_BATCH, OF_A_SOURCE
+from tests.servers.certificates import Certificates
+from tests.servers.fetching import Fetching
+from tests.servers.server import FtpServer
+from workers.errors import ReconnectFailed
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SENT = {"a": b"<a/>" * 50_000, "b": b"", "c": b"<c/>" * 50_000}
+HOLD = 1.0  # seconds; too short, and a slow machine gives up before the crash
+WITHOUT_MARKERS = OF_A_SOURCE - {"marker-removed"}
+
+
+def crash(server: FtpServer, folder: Path, keys: dict[str, Any], at: str) -> None:
+    """A worker that fetches all, clears the sources, and is killed at this point."""
+    names = ("host", "port", "user", "password", "tls", "ca_file")
+    told = SimpleNamespace(**{name: getattr(server, name) for name in names})
+    worker = subprocess.run(
+        [sys.executable, "-m", "tests.faults.fetching_process"],
+        input=pickle.dumps((told, folder, keys)),
+        env={**os.environ, "TOWLINE_CRASH_AT": at},
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert worker.returncode == -signal.SIGKILL, worker.stderr.decode()
+
+
+def there(server: FtpServer) -> dict[str, bytes]:
+    found = (path for path in server.root.rglob("*") if path.is_file())
+    return {str(path.relative_to(server.root)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize("after", ["delete", "move:/archive"])
+@pytest.mark.parametrize("at", sorted({*OF_A_BATCH, *WITHOUT_MARKERS, "source-removed:2"}))
+def test_a_worker_killed_anywhere_loses_no_source_too_early_and_none_for_ever(
+    start_server: Callable[..., FtpServer], tmp_path: Path, at: str, after: str
+) -> None:
+    """After SIGKILL what is gone from its place has landed whole; the next ones finish each file once."""
+    server = start_server("pyftpdlib")
+    (server.root / "archive").mkdir()
+    for name, content in SENT.items():
+        (server.root / name).write_bytes(content)
+        os.utime(server.root / name, (1_600_000_000, 1_600_000_000))
+    keys = {"after": after}
+    one = Fetching(server, tmp_path / "towline", **keys)
+    assert one.poll() == 3
+    crash(server, one.landed.parent, {**keys, "hold_s": HOLD}, at)
+    removed = {name for name in SENT if not (server.root / name).exists()}
+    assert all(one.files().get(name) == SENT[name] for name in removed)
+    while one.fetch().published:
+        pass
+    states = one.states()
+    while "PUBLISHED" in states.values():
+        one.clear()
+        states = one.states()
+    assert states == {"/a": "FINISHED", "/b": "FINISHED", "/c": "FINISHED"}
+    assert one.files() == SENT
+    assert there(server) == ({} if after == "delete" else {f"archive/{n}": c for n, c in SENT.items()})
+    assert {row.after_attempts for row in one.ledger.history.rows()} == {0}
+    one.close()
+
+
+# -- replies that never come
+
+
+@pytest.fixture
+def scripted(certificates: Certificates) -> Iterator[ScriptedServer]:
+    with ScriptedServer(certificates, files={b"/out/a": b"<a/>"}) as server:
+        yield server
+
+
+@pytest.fixture
+def fetched(scripted: ScriptedServer, tmp_path: Path) -> Iterator[Callable[..., Fetching]]:
+    """fetched(after=…) → a Fetching that has published /out/a, and not touched its source."""
+    made: list[Fetching] = []
+
+    def make(**keys: Any) -> Fetching:
+        made.append(Fetching(scripted, tmp_path / "towline", remote=b"/out", **keys))  # type: ignore[arg-type]
+        made[-1].poll()
+        assert made[-1].fetch().published == 1
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def unseen(act: Callable[[Talk, bytes], object]) -> Act:
+    """It is done, and the line breaks before the reply."""
+
+    def done(talk: Talk, argument: bytes) -> None:
+        act(talk, argument)
+
+    return in_turn(done, reset_line)
+
+
+def rename(talk: Talk, new: bytes) -> None:
+    talk.server.files[new] = talk.server.files.pop(talk.renaming)
+
+
+def delete(talk: Talk, path: bytes) -> None:
+    talk.server.files.pop(path)
+
+
+def test_a_move_whose_reply_was_lost_is_settled_by_looking_at_both_names(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """The source is gone and the copy lies in the folder: it was moved, once (field note 38)."""
+    scripted.when("RNTO", unseen(rename), times=1)
+    one = fetched(after="move:/archive")
+    one.clear()
+    assert scripted.files == {b"/archive/a": b"<a/>"}
+    assert one.became() == {"/out/a": "moved:/archive/a"}
+    assert (scripted.count("RNTO"), one.tally.reconnects) == (1, 1)
+
+
+def test_a_move_that_was_lost_before_it_was_done_is_tried_again(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """The source is still there, and still that version."""
+    scripted.when("RNTO", reset_line, times=1)
+    one = fetched(after="move:/archive")
+    one.clear()
+    assert scripted.files == {b"/archive/a": b"<a/>"}
+    assert scripted.count("RNTO") == 2
+
+
+@pytest.mark.parametrize("verb", ["DELE", "RNTO"])
+def test_a_newer_version_that_came_while_the_reply_was_lost_stays(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching], verb: str
+) -> None:
+    """Done, reply lost, and the partner writes the next one: asked again, it is not what was fetched."""
+    first = delete if verb == "DELE" else rename
+
+    def and_a_new_one(talk: Talk, argument: bytes) -> None:
+        first(talk, argument)
+        talk.server.files[b"/out/a"] = b"the next one"
+
+    scripted.when(verb, unseen(and_a_new_one), times=1)
+    one = fetched(after="delete" if verb == "DELE" else "move:/archive")
+    one.clear()
+    assert scripted.files[b"/out/a"] == b"the next one"
+    assert scripted.count(verb) == 1
+    assert one.states() == {"/out/a": "FINISHED"}
+
+
+def test_a_deletion_whose_reply_was_lost_is_done(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """It is gone: asked again, not deleted again."""
+    scripted.when("DELE", unseen(delete), times=1)
+    one = fetched(after="delete")
+    one.clear()
+    assert one.became() == {"/out/a": "deleted"}
+    assert scripted.count("DELE") == 1
+
+
+def test_a_line_that_dies_of_each_try_is_tried_later_and_hides_no_success(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """The file was published; its deletion is what failed, and is spaced."""
+    scripted.when("DELE", reset_line)
+    one = fetched(after="delete")
+    one.clear()
+    [row] = one.ledger.history.rows()
+    assert (row.state, row.after_attempts) == ("PUBLISHED", 1)
+    assert "OperationFailed" in (row.after_error or "")
+    assert scripted.files == {b"/out/a": b"<a/>"}
+
+
+def test_a_server_that_is_away_uses_up_nothing(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """No line: a failure of the task, with its counts; the source is due again at once."""
+    one = fetched(after="delete")
+    one.session.close()
+    scripted.when("CONNECT", reset_line)
+    with pytest.raises(ReconnectFailed):
+        one.clear()
+    [row] = one.ledger.history.rows()
+    assert (row.state, row.after_attempts, row.after_error) == ("PUBLISHED", 0, None)
+    scripted.forget("CONNECT")
+    one.clear()
+    assert one.states() == {"/out/a": "FINISHED"}
+
+
+def test_what_cannot_be_told_from_a_newer_version_stays(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """Neither SIZE nor MDTM nor a listing any more: nothing is removed on trust."""
+    one = fetched(after="delete")
+    for verb in ("SIZE", "MDTM", "MLSD", "LIST"):
+        scripted.when(verb, answer("502 Not any more."))
+    one.clear()
+    [row] = one.ledger.history.rows()
+    assert (row.state, row.after_attempts) == ("PUBLISHED", 1)
+    assert "does not tell" in (row.after_error or "")
+    assert scripted.files == {b"/out/a": b"<a/>"}
+
+
+def test_550_to_size_is_not_gone_while_the_listing_has_it(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """A file that may no longer be read is no file that was removed: DELE is tried, and its reply told."""
+    one = fetched(after="delete")
+    scripted.when("SIZE", answer("550 Permission denied."))
+    scripted.when("DELE", answer("550 Permission denied."))
+    one.clear()
+    [row] = one.ledger.history.rows()
+    assert (row.state, row.after_error) == ("PUBLISHED", "DELE: 550 Permission denied.")
+
+
+def test_two_who_clear_do_not_take_the_same_source(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching]
+) -> None:
+    """Taken by one, it is due for others only when that time is over; then either may say how it went."""
+    one = fetched(after="delete")
+    [source] = one.ledger.sources.take("statements", files=9, hold_s=0.05)
+    assert one.ledger.sources.take("statements", files=9, hold_s=60) == []
+    while not (again := one.ledger.sources.take("statements", files=9, hold_s=60)):
+        pass
+    one.ledger.sources.failed({source: "too late: somebody else has it"})
+    [row] = one.ledger.history.rows()
+    assert (row.after_attempts, row.after_next_at) == (0, again[0].held_until)
+    one.ledger.sources.done({source: "deleted"})
+    assert one.states() == {"/out/a": "FINISHED"}
+    one.ledger.sources.failed({again[0]: "DELE: 550"})
+    assert one.states() == {"/out/a": "FINISHED"}
