@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 
 from tests.servers.certificates import Certificates
@@ -22,6 +23,11 @@ from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 
 RAN_ON = "ran_on_server"
+
+# CI tries the same examples each time: what random ones find elsewhere becomes a test there.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI") == "true":
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

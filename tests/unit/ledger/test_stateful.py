@@ -129,7 +129,7 @@ class TwoOwners(RuleBasedStateMachine):
     @precondition(lambda self: any(self.believed))
     @rule(owner=OWNERS, renamed=st.booleans())
     def settle(self, owner: int, renamed: bool) -> None:
-        for claim, _ in self.believed[owner]:
+        for claim, _ in list(self.believed[owner]):
             if claim.intent is not None and self._ours(claim, owner):
                 if renamed:
                     self._report(owner, claim, claim.intent)
@@ -139,6 +139,8 @@ class TwoOwners(RuleBasedStateMachine):
     def _report(self, owner: int, claim: Claim, intended: Intent) -> None:
         before = self._state(claim)
         self.owners[owner].ledger.publishing.published([done(intended)])
+        # Who has reported a file holds its path no longer, and knows it.
+        self.believed[owner] = [one for one in self.believed[owner] if one[0] != claim]
         if before is not State.PUBLISHED and self._state(claim) is State.PUBLISHED:
             published = self.published.setdefault(claim.path_id, [])
             assert not published or claim.version_id > max(published), "an older one after a newer one"
