@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.announcing import announce
 from tasks.hints import once
 from workers import rounds
 from workers.app import app
@@ -28,7 +29,12 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
         raise ConfigurationError("towline.fetch", f"{len(paths)} paths", f"at most {MOST_PATHS} in one task")
     process, tally = here(app.towline), Tally(heeds_breaker=True)
     the_route = process.settings.route(route)
-    done = rounds.fetch(process, the_route, tally, paths=paths)
+    try:
+        done = rounds.fetch(process, the_route, tally, paths=paths)
+    finally:
+        # Also what was published before the line was lost.
+        if the_route.then is not None:
+            announce(app, process, route)
     if isinstance(done, rounds.Skipped):
         return {"route": route, "skipped": done.why}
     if done.more and not STOP.begun:

@@ -1,9 +1,10 @@
-"""towline.upkeep: ends leases of the dead, removes what nobody holds, forgets what is long finished."""
+"""towline.upkeep: ends leases of the dead, removes what nobody holds, announces, forgets."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from tasks.announcing import announce
 from tasks.hints import hint
 from workers import rounds
 from workers.app import app
@@ -25,6 +26,6 @@ def upkeep() -> dict[str, Any]:
     return {
         "leases_ended": kept.leases_ended,
         "temps_removed": kept.temps_removed,
-        "announced": 0,
+        "announced": announce(app, process),
         "pruned": kept.pruned,
     }

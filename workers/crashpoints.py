@@ -24,6 +24,7 @@ NAMES: frozenset[str] = frozenset(
         "renamed",  # a file has its final name, its folder is not synced
         "folder-synced",  # the names are durable, the ledger does not know
         "published",  # PUBLISHED is committed, the task has not ended
+        "announced",  # the broker has the follow-on tasks, the ledger does not know
         "source-asked",  # a source is known to be what was published, nothing is done to it
         "marker-removed",  # its marker is gone, the source is still there
         "source-removed",  # it is deleted or moved, the ledger does not know

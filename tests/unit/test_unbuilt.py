@@ -40,7 +40,6 @@ def test_what_is_built_is_taken(tmp_path: Path) -> None:
     [
         ({"done_file": "{name}.done"}, {}, "done_file"),
         ({"local": "s3://bucket/prefix"}, {}, "local"),
-        ({"then": {"task": "billing.ingest"}}, {}, "then"),
         ({}, {"max_sessions": 4}, "max_sessions"),
     ],
 )

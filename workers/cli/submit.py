@@ -68,7 +68,7 @@ def _send(settings: Settings, task: str, arguments: dict[str, Any], *, wait: boo
 
     Raises BrokerNotRunning, ConfigurationError, and the task's own failure.
     """
-    app = _app(settings)
+    app = running_app(settings)
     sent = app.send_task(task, kwargs=arguments, ignore_result=not wait, retry=False)
     if not wait:
         click.echo(sent.id)
@@ -80,7 +80,7 @@ def _send(settings: Settings, task: str, arguments: dict[str, Any], *, wait: boo
         sent.backend = None
 
 
-def _app(settings: Settings) -> Celery:
+def running_app(settings: Settings) -> Celery:
     """Celery's app for these settings, once its broker has answered."""
     from kombu.exceptions import OperationalError
 

@@ -1,7 +1,7 @@
 """The durable memory: which files are known, who works on them, what was published (SQLAlchemy Core; SQLite).
 
-`Ledger.open(url, state_dir=…)`, then one attribute a book: polls, claims, publishing, sources, endpoints,
-routes, history. It knows nothing of Celery and nothing of FTP; what goes in and comes out are the frozen
+`Ledger.open(url, state_dir=…)`, then one attribute a book: polls, claims, publishing, outbox, sources,
+endpoints, routes, history. It knows nothing of Celery and nothing of FTP; what goes in and comes out are the frozen
 values of `values`.
 """
 
@@ -10,6 +10,7 @@ from workers.ledger.history import Explanation, FileRow, Holder, RouteSummary
 from workers.ledger.ledger import Ledger
 from workers.ledger.states import CLAIMED, State
 from workers.ledger.values import (
+    Announcement,
     Appeared,
     Change,
     Changed,
@@ -31,6 +32,7 @@ from workers.ledger.values import (
 
 __all__ = [
     "CLAIMED",
+    "Announcement",
     "Appeared",
     "Change",
     "Changed",

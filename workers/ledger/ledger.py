@@ -17,6 +17,7 @@ from workers.ledger.engine import Database, refuse_network_disk, sqlite_file
 from workers.ledger.forgetting import forget as forget_versions
 from workers.ledger.history import History
 from workers.ledger.migrate import migrate
+from workers.ledger.outbox import Outbox
 from workers.ledger.owners import Ownership, forget
 from workers.ledger.polls import Polls
 from workers.ledger.publishing import Publishing
@@ -38,6 +39,7 @@ class Ledger:
         self.polls = Polls(database, ownership)
         self.claims = Claims(database, ownership, ledger_id)
         self.publishing = Publishing(database, ownership)
+        self.outbox = Outbox(database)
         self.sources = Sources(database)
         self.endpoints = Endpoints(database, ownership)
         self.routes = Routes(database)

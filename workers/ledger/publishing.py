@@ -10,9 +10,7 @@ twice.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
@@ -20,11 +18,11 @@ from sqlalchemy import Connection, Row, insert, select
 from workers.ledger import held
 from workers.ledger.engine import Database
 from workers.ledger.listings import write_updates
+from workers.ledger.outbox import announcement
 from workers.ledger.owners import Ownership
 from workers.ledger.states import PUBLISHED_STATES, State, Step, after, allows
 from workers.ledger.tables import outbox, paths, versions
-from workers.ledger.values import Claim, FollowOn, Intent, Published
-from workers.names import printable
+from workers.ledger.values import Claim, Intent, Published
 
 _NO_INTENT: dict[str, Any] = {
     "intent_fence": None,
@@ -101,7 +99,9 @@ class Publishing:
             }
             write_updates(connection, updates)
             announced = [
-                _announcement(rows[item.intent.version_id], item, item.then, now)
+                announcement(
+                    rows[item.intent.version_id], item.local, item.bytes, item.sha256, now, item.then, now
+                )
                 for item in open_ones
                 if item.then is not None
             ]
@@ -178,25 +178,3 @@ def _published(item: Published) -> State:
 
 def _is_open(item: Published, row: Row[Any] | None) -> bool:
     return row is not None and row.state == State.PUBLISHING and row.intent_fence == item.intent.fence
-
-
-def _announcement(row: Row[Any], item: Published, then: FollowOn, now: float) -> dict[str, Any]:
-    """A row of the outbox; the payload: the follow-on task's keyword arguments (contract §4)."""
-    payload = {
-        "route": row.route,
-        "path": printable(row.remote),
-        "version": row.version_id,
-        "local": item.local,
-        "bytes": item.bytes,
-        "sha256": item.sha256,
-        "published_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
-    }
-    return {
-        "version_id": row.version_id,
-        "route": row.route,
-        "task": then.task,
-        "queue": then.queue,
-        "payload": json.dumps(payload),
-        "created_at": now,
-        "next_at": now,
-    }

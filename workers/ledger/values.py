@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from workers.ledger.states import State
 
@@ -162,6 +163,16 @@ class FollowOn:
 
     task: str
     queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A follow-on task that is to be sent, with its keyword arguments."""
+
+    id: int
+    task: str
+    queue: str
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

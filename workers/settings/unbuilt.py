@@ -20,7 +20,6 @@ _ROUTES: dict[str, Callable[[Route], bool]] = {
     "backlog": lambda route: route.backlog != "all",
     "redeliver": lambda route: route.redeliver,
     "after_failure": lambda route: route.after_failure != "keep",
-    "then": lambda route: route.then is not None,
     "expect": lambda route: route.expect is not None,
 }
 _ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {

@@ -39,6 +39,13 @@ class Worker:
     def renew(self, lease_s: float = 60.0) -> list[int]:
         return sorted(self.ledger.claims.renew(lease_s))
 
+    def take_announcements(self) -> list[str]:
+        """Take from the outbox until it is empty, as several senders at once would; the paths taken here."""
+        taken: list[str] = []
+        while some := self.ledger.outbox.take(limit=5, hold_s=60):
+            taken += [one.arguments["path"] for one in some]
+        return taken
+
     def poll(self) -> int | None:
         begun = self.ledger.polls.begin(ROUTE, TARGET, until_s=600)
         return None if begun is None else begun.generation
