@@ -29,7 +29,17 @@ def parse_time_value(text: bytes) -> tuple[float | None, float]:
     whole = midnight + int(hour) * 3600 + int(minute) * 60 + int(second)
     if not fraction:
         return whole, 1.0
-    return whole + int(fraction) / 10 ** len(fraction), 10.0 ** -len(fraction)
+    part, precision = part_of_second(fraction)
+    return whole + part, precision
+
+
+def part_of_second(digits: bytes) -> tuple[float, float]:
+    """Seconds behind the point, and their precision.
+
+    Ten digits before the point leave a float six behind it: to claim more would be untrue.
+    """
+    digits = digits[:6]
+    return int(digits) / 10 ** len(digits), 10.0 ** -len(digits)
 
 
 # A folder's files come from few days; datetime takes longer than all the rest.

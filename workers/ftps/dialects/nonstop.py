@@ -18,7 +18,7 @@ _HEADER = re.compile(rb"\s*File\s+Code\s+EOF\s+Last Modif", re.IGNORECASE)
 _LINE = re.compile(
     rb"""
     \s*+ (?P<name>[A-Za-z$\#][A-Za-z0-9.]*+)          # eight letters and digits
-    \s++ \d++ \s*+ [A-Za-z+?*]*+                      # code, and marks: open, licensed, audited
+    \s++ \d++[A-Za-z+?*]*+                            # code, and marks: open, licensed, audited
     \s++ (?P<eof>\d++)
     \s++ (?P<day>\d{1,2})-(?P<month>[A-Za-z]{3})-(?P<year>\d{4}|\d\d)
     \s++ (?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d)

@@ -87,7 +87,8 @@ def _orders(first: bytes, second: bytes, third: bytes) -> Iterator[tuple[int, in
 
 
 def _knows(line: bytes) -> bool:
-    return _LINE.match(line) is not None
+    match = _LINE.match(line)
+    return match is not None and (match["first"] is not None or match["type"] == b"MEM")
 
 
 OS400 = Dialect("OS/400", _knows, line_by_line(parse_os400_line))

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from workers.ftps.dialects.dialect import Dialect, line_by_line
 from workers.ftps.entry import BadLine, Entry, Kind, number
 from workers.ftps.months import month_number
-from workers.ftps.times import DAY, MINUTE, Clock
+from workers.ftps.times import DAY, MINUTE, Clock, part_of_second
 
 # Possessive quantifiers: a line of 16 KiB made for it must not take minutes.
 _LINE = re.compile(
@@ -115,8 +115,8 @@ def _iso_time(match: re.Match[bytes], clock: Clock) -> tuple[float | None, float
         minutes = int(offset[1:3]) * 60 + int(offset[3:])
         instant -= minutes * 60 if offset[:1] == b"+" else -minutes * 60
     if fraction:
-        digits = fraction[:9]
-        instant, precision = instant + int(digits) / 10 ** len(digits), 10.0 ** -len(digits)
+        part, precision = part_of_second(fraction)
+        instant += part
     return instant, precision
 
 

@@ -19,12 +19,12 @@ from collections.abc import Iterable, Iterator
 from workers.ftps.dialects.dialect import Dialect
 from workers.ftps.entry import BadLines, Entry
 from workers.ftps.months import month_number
-from workers.ftps.times import MINUTE, Clock
+from workers.ftps.times import DAY, MINUTE, Clock, part_of_second
 
 _NAME = re.compile(rb"(?P<name>[^\s;%]\S*?;\d{1,5})(?P<facts>\s.*|)\Z", re.DOTALL)
 _TIME = re.compile(
     rb"""
-    (?:\s++|\A) (?P<day>\d{1,2})-(?P<month>[A-Za-z]{3})-(?P<year>\d{4})
+    (?<!\S) (?P<day>\d{1,2})-(?P<month>[A-Za-z]{3})-(?P<year>\d{4})
     (?: \s++ (?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,7}))?)? )?
     """,
     re.VERBOSE,
@@ -88,11 +88,12 @@ def _time(match: re.Match[bytes], clock: Clock) -> tuple[float | None, float]:
     month = month_number(match["month"])
     date = int(match["year"]), month or 0, int(match["day"])
     if match["hour"] is None:
-        return clock.instant(*date), 86400.0
+        return clock.instant(*date), DAY
     instant = clock.instant(*date, int(match["hour"]), int(match["minute"]), int(match["second"] or 0))
     fraction = match["fraction"]
     if instant is not None and fraction is not None:
-        return instant + int(fraction) / 10 ** len(fraction), 10.0 ** -len(fraction)
+        part, precision = part_of_second(fraction)
+        return instant + part, precision
     return instant, MINUTE if match["second"] is None else 1.0
 
 
