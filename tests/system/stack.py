@@ -17,14 +17,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psutil
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from tests.servers.server import FtpServer
+from tests.servers.server import TlsMode
 from tests.system.services import Flower, Service
 from tests.waiting import wait_until
 from workers.ledger import Ledger
@@ -37,12 +37,25 @@ LOGIN = "towline:seen-by-nobody"
 SECRET = "STACK_PASSWORD"
 
 # Lines that can't be built are given up within the second; tests have no time for the defaults.
-QUICK = {"attempts": 3, "within": "20s", "first_wait": "10ms", "max_wait": "20ms"}
+ATTEMPTS = 3
+QUICK = {"attempts": ATTEMPTS, "within": "20s", "first_wait": "10ms", "max_wait": "20ms"}
 
 WORKERS = ("polls", "transfers")
 
 
-def endpoint(server: FtpServer, **more: Any) -> dict[str, Any]:
+class Reachable(Protocol):
+    """What a server has to say of itself, whichever kind it is."""
+
+    host: str
+    port: int
+    user: str
+    tls: TlsMode
+
+    @property
+    def ca_file(self) -> Path: ...
+
+
+def endpoint(server: Reachable, **more: Any) -> dict[str, Any]:
     """The keys of an endpoint for a server; its password comes from the environment."""
     return {
         "host": server.host,

@@ -46,7 +46,7 @@ def test_transfers_end_well_while_the_broker_is_away(
     tmp_path: Path,
     take_away: Callable[[Valkey], None],
 ) -> None:
-    """Both files in work arrive before it is back, each sent once; their tasks succeed; the next tick works."""
+    """Both files in work arrive before it is back, each sent once; no task fails; the next tick works."""
     server = start_server("vsftpd")
     for name in ("a", "b"):
         (server.root / name).write_bytes(os.urandom(SIZE))
@@ -56,9 +56,7 @@ def test_transfers_end_well_while_the_broker_is_away(
             tmp_path,
             valkey.url(),
             endpoints={"bank": endpoint(server, host=proxy.address)},
-            routes={
-                "slow": {"endpoint": "bank", "remote": "/", "every": "1s", "batch": {"files": 1}}
-            },
+            routes={"slow": {"endpoint": "bank", "remote": "/", "every": "1s", "batch": {"files": 1}}},
             transfers=2,
         ) as stack,
     ):

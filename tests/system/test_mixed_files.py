@@ -36,14 +36,20 @@ def fill(folder: Path, count: int, *largest: int) -> None:
 
 def arrive(stack: Stack, servers: dict[str, FtpServer]) -> None:
     """Wait until every route has all its server's files, and compare them."""
-    for route, server in servers.items():
-        sent = digests(server.root)
-        wait_until(
-            lambda route=route, sent=sent: len(stack.landed(route)) >= len(sent),  # type: ignore[misc]
-            ARRIVE_WITHIN,
-            what=f"all files of {route}",
-        )
-        assert digests(stack.landing(route)) == sent, route
+    sent = {route: digests(server.root) for route, server in servers.items()}
+
+    def missing() -> dict[str, int]:
+        return {
+            route: len(left) for route, files in sent.items() if (left := files.keys() - stack.landed(route))
+        }
+
+    wait_until(lambda: not missing(), ARRIVE_WITHIN, what="all files")
+    assert {route: digests(stack.landing(route)) for route in sent} == sent
+
+
+def logged(server: FtpServer, count: int) -> None:
+    """Wait until the server's log has `count` transfers: it may come after the reply."""
+    wait_until(lambda: server.transfers() >= count, ARRIVE_WITHIN, what=f"{count} transfers in the log")
 
 
 @pytest.mark.parametrize("name", list(KINDS))
@@ -69,7 +75,7 @@ def test_sixty_mixed_files_arrive_however_tls_begins(
         stack.start("polls", "transfers", "beat")
         arrive(stack, servers)
         for way, server in servers.items():
-            wait_until(lambda server=server: server.transfers() >= 60, what=f"the log of {way}")  # type: ignore[misc]
+            logged(server, 60)
             assert server.transfers() == 60, way
 
 
@@ -88,7 +94,7 @@ def test_five_hundred_files_up_to_64_mib_arrive(
     ) as stack:
         stack.start("polls", "transfers", "beat")
         arrive(stack, {"big": server})
-        wait_until(lambda: server.transfers() >= 500, what="the server's log")
+        logged(server, 500)
         assert sorted(server.retrieved()) == sorted(f"/{path.name}" for path in server.root.iterdir())
         assert server.logins() == 3, "a line for each process of the two pools"
 
@@ -110,9 +116,7 @@ def test_a_server_that_crashes_again_and_again_delivers_everything(
     ) as stack:
         stack.start("polls", "transfers", "beat")
         for count in (30, 100, 200):
-            wait_until(
-                lambda count=count: len(server.retrieved()) >= count, ARRIVE_WITHIN, what=f"{count} files"
-            )  # type: ignore[misc]
+            logged(server, count)
             assert server.kill_lines() >= 1
         arrive(stack, {"weather": server})
         crashes = (server.folder / "system.log").read_text().count("signal 11")

@@ -57,7 +57,9 @@ def test_long_and_odd_names_of_real_servers_arrive_as_they_are(
             with open(os.path.join(os.fsencode(server.root), name), "wb") as file:  # noqa: PTH118, PTH123
                 file.write(content(name))
     with ExitStack() as running:
-        proxies = {name: running.enter_context(CuttingProxy.before(server)) for name, server in servers.items()}
+        proxies = {
+            name: running.enter_context(CuttingProxy.before(server)) for name, server in servers.items()
+        }
         stack = running.enter_context(
             Stack(
                 tmp_path,
@@ -70,12 +72,18 @@ def test_long_and_odd_names_of_real_servers_arrive_as_they_are(
         )
         before = other_files(tmp_path)
         stack.start("polls", "transfers", "beat")
-        for name, server in servers.items():
-            wait_until(lambda name=name: stack.landed(name) >= set(FINE), ARRIVE_WITHIN, what=name)  # type: ignore[misc]
-            made = proxies[name].control.bytes_down
-            wait_until(lambda name=name, made=made: proxies[name].control.bytes_down > made + 500, 15, what=name)  # type: ignore[misc]
-            sent = digests(server.root)
+
+        def there(name: str) -> None:
+            wait_until(lambda: stack.landed(name) >= set(FINE), ARRIVE_WITHIN, what=f"{name}'s names")
+            said = proxies[name].control.bytes_down
+            wait_until(
+                lambda: proxies[name].control.bytes_down > said + 500, ARRIVE_WITHIN, what="more polls"
+            )
+            sent = digests(servers[name].root)
             assert digests(stack.landing(name)) == {one: sent[one] for one in FINE}, name
+
+        there("vsftpd")
+        there("proftpd")
         assert other_files(tmp_path) == before
 
 
@@ -117,4 +125,3 @@ def test_hostile_names_are_refused_and_recorded(
         assert {"/../x", "/cr\\x0dx", "/nul\\x00x"} <= {one["path"] for one in shown["files"]}
         explained = stack.towline("explain", "in", "/../x")
         assert "it leads into another folder" in explained.stdout
-

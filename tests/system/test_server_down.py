@@ -11,19 +11,19 @@ import sys
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.faults.proxy import CuttingProxy
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
-from tests.system.stack import QUICK, Stack, digests, endpoint
+from tests.system.stack import ATTEMPTS, Stack, digests, endpoint
 from tests.waiting import wait_until
 from workers.errors import ReconnectFailed
 
 TICK = 0.5  # seconds
 TICKS = 20
-ATTEMPTS = QUICK["attempts"]
 
 # A program that has nothing of ours but the broker's address.
 STRANGER = """
@@ -39,21 +39,32 @@ except Exception as failure:
 """
 
 
-def failures(stack: Stack, *names: str) -> list[ReconnectFailed]:
+class Told(NamedTuple):
+    """The arguments of a ReconnectFailed, with their types."""
+
+    endpoint: str
+    attempts: int
+    consecutive_failures: int
+    reconnects: int
+    elapsed_s: float
+    last_error: str
+
+
+def failures(stack: Stack, *names: str) -> list[Told]:
     """The failed tasks that Flower shows, by the time they were received, read back from what it shows."""
     shown = [task for name in names for task in stack.tasks(name, "FAILURE")]
     return [shown_failure(task["exception"]) for task in sorted(shown, key=lambda task: task["received"])]
 
 
-def shown_failure(text: str) -> ReconnectFailed:
+def shown_failure(text: str) -> Told:
     """`ReconnectFailed(endpoint='bank', attempts=3, …)` → the failure; every argument has to be named."""
     call = ast.parse(text, mode="eval").body
     assert isinstance(call, ast.Call), text
     assert isinstance(call.func, ast.Name), text
     assert call.func.id == "ReconnectFailed", text
     named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    assert tuple(named) == ReconnectFailed.names, text
-    return ReconnectFailed(*named.values())
+    assert tuple(named) == Told._fields == ReconnectFailed.names, text
+    return Told(**named)
 
 
 def is_idle(stack: Stack) -> bool:
@@ -147,13 +158,14 @@ def test_counts_reach_flower_and_every_caller(
         with pytest.raises(ReconnectFailed) as caught:
             sent.get(timeout=30)
         failure = caught.value
-        assert (failure.endpoint, failure.attempts, failure.reconnects) == ("bank", ATTEMPTS, 0)
-        assert 0 < failure.elapsed_s < 20
-        assert "refused" in failure.last_error
+        got = Told(*failure.args)
+        assert (got.endpoint, got.attempts, got.reconnects) == ("bank", ATTEMPTS, 0)
+        assert 0 < got.elapsed_s < 20
+        assert "refused" in got.last_error
         wait_until(lambda: stack.flower.get(f"/api/task/info/{sent.id}")["state"] == "FAILURE", what="Flower")
         shown = stack.flower.get(f"/api/task/info/{sent.id}")
         assert shown["exception"] == repr(failure)
-        assert shown_failure(shown["exception"]).args == failure.args
+        assert shown_failure(shown["exception"]) == got
 
         stranger = subprocess.run(
             [sys.executable, "-c", STRANGER, valkey.url(), sent.id],

@@ -1,4 +1,4 @@
-"""Which files are fetched, and how often: counted in the servers' logs and by the proxy, never in the ledger."""
+"""Which files are fetched, and how often: counted in servers' logs and by the proxy, not in the ledger."""
 
 from __future__ import annotations
 
