@@ -339,4 +339,5 @@ def peer_of(endpoint: Endpoint, secret: str) -> Peer:
         probe_timeout=endpoint.probe_timeout,
         idle_timeout=endpoint.idle_timeout,
         trust_pasv_address=tuple(str(network) for network in endpoint.trust_pasv_address),
+        active_ports=endpoint.active_ports,
     )

@@ -153,6 +153,8 @@ VERBS: dict[str, Verb] = {
     "QUIT": _verb(221),
     "EPSV": _verb(229),
     "PASV": _verb(227),
+    "EPRT": _verb(200),
+    "PORT": _verb(200),
     "REST": _verb(350),
     "RETR": _TRANSFER,
     "STOR": _TRANSFER,
@@ -284,6 +286,12 @@ class Control:
     def owed(self) -> int:
         """How many final replies are still to come."""
         return len(self._waiting)
+
+    @property
+    def holds_bytes(self) -> bool:
+        """Whether something has come already that no reply so far has used; the socket does not show it."""
+        secure = self.stream.tls
+        return self._parser.holds_bytes or (secure is not None and secure.pending() > 0)
 
     @property
     def session(self) -> ssl.SSLSession | None:

@@ -28,8 +28,8 @@ LINGER_S = 2.0
 
 _EPSV = re.compile(r"\((.)\1\1(\d{1,5})\1\)")
 _PASV = re.compile(r"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})")
-# Replies by which a server says that it will never do EPSV, and not that it can't just now.
-_NEVER = frozenset({500, 501, 502, 504, 522})
+# Replies by which a server says that it will never do EPSV or EPRT, and not that it can't just now.
+NEVER = frozenset({500, 501, 502, 504, 522})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def ask_for_port(control: Control, *, epsv: bool, trusted: tuple[str, ...], time
         reply = control.ask("EPSV", until=time.monotonic() + timeout)
         if not reply.refuses:
             return Address(host, _port(_EPSV.search(reply.text), reply), True)
-        if reply.code not in _NEVER:
+        if reply.code not in NEVER:
             raise TransferBroken(f"EPSV: {reply}")
     reply = control.ask("PASV", until=time.monotonic() + timeout)
     if reply.refuses:

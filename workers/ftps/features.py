@@ -15,8 +15,8 @@ class Features:
     """A server's abilities.
 
     offered: FEAT's lines, as they came. mlsd, size, mdtm, rest_stream, utf8: RFC 3659, RFC 2640. hashes:
-    algorithms for which the server has a command, best first (`digests.ways`). epsv: False once EPSV was
-    refused for good, which FEAT does not say (learned; kept for as long as `offered` stays the same).
+    algorithms for which the server has a command, best first (`digests.ways`). epsv, eprt: False once
+    the command was refused for good, which FEAT does not say (learned; kept while `offered` stays the same).
     """
 
     offered: tuple[str, ...] = ()
@@ -27,6 +27,7 @@ class Features:
     utf8: bool = False
     hashes: tuple[str, ...] = ()
     epsv: bool = True
+    eprt: bool = True
 
     @classmethod
     def from_feat(cls, lines: Sequence[bytes]) -> Features:
@@ -49,7 +50,7 @@ class Features:
         """Keep what an earlier line has learned, while the server still says the same of itself."""
         if known is None or known.offered != self.offered:
             return self
-        return replace(self, epsv=known.epsv, mlsd=self.mlsd and known.mlsd)
+        return replace(self, epsv=known.epsv, eprt=known.eprt, mlsd=self.mlsd and known.mlsd)
 
     def to_json(self) -> str:
         """For the ledger."""
@@ -64,7 +65,8 @@ class Features:
                 offered=tuple(str(line) for line in told["offered"]),
                 hashes=tuple(str(name) for name in told["hashes"]),
                 **{
-                    name: bool(told[name]) for name in ("mlsd", "size", "mdtm", "rest_stream", "utf8", "epsv")
+                    name: bool(told[name])
+                    for name in ("mlsd", "size", "mdtm", "rest_stream", "utf8", "epsv", "eprt")
                 },
             )
         except (ValueError, KeyError, TypeError):

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from workers.ftps import data as channel
 from workers.ftps import dialogue
+from workers.ftps.active import Door
 from workers.ftps.control import Control, Reply, command, refusal
 from workers.ftps.dialogue import secrets
 from workers.ftps.errors import (
@@ -179,35 +180,54 @@ class Line:
         return replies
 
     def begin(self, verb: str, path: bytes, offset: int = 0) -> Stream:
-        """A secured data channel, with `verb` begun on it: port, TCP, command, 1xx, TLS, in this order."""
+        """A secured data channel, with `verb` begun on it: port, TCP, command, 1xx, TLS, in this order.
+
+        In active mode TCP comes after the 1xx, or whenever the server likes: the kernel lets it in.
+        """
         command(verb, path)
-        peer, control = self.peer, self.control
+        control = self.control
         self._machine.step(Event.PORT_WANTED)
+        with contextlib.ExitStack() as listening:
+            door = None
+            if self.peer.active_ports is None:
+                self._data = self._dialled()
+            else:
+                door = listening.enter_context(contextlib.closing(Door(control, self.peer.active_ports)))
+                if not door.tell(eprt=self.features.eprt, timeout=self.peer.reply_timeout):
+                    self.features = replace(self.features, eprt=False)
+            if offset:
+                reply = control.ask("REST", str(offset).encode(), until=self._reply_deadline())
+                if reply.refuses:
+                    raise refusal("REST", reply)
+            control.send(verb, path, until=self._reply_deadline())
+            self._machine.step(Event.SENT)
+            reply = control.reply(self._reply_deadline())
+            if reply.refuses:
+                raise self._refusal(verb, reply)
+            self._machine.step(Event.BEGUN)
+            if door is not None:
+                try:
+                    self._data = door.admit(time.monotonic() + self.peer.connect_timeout)
+                except Transient as failure:
+                    raise self._explained(verb, failure) from failure
+        if self._context is not None:
+            self._secure_data(verb, self._context)
+        assert self._data is not None
+        self._machine.step(Event.DATA_SECURED)
+        return self._data
+
+    def _dialled(self) -> Stream:
+        """The data connection to the port that the server names."""
+        peer = self.peer
         address = channel.ask_for_port(
-            control, epsv=self.features.epsv, trusted=peer.trust_pasv_address, timeout=peer.reply_timeout
+            self.control, epsv=self.features.epsv, trusted=peer.trust_pasv_address, timeout=peer.reply_timeout
         )
         if not address.epsv and self.features.epsv:
             self.features = replace(self.features, epsv=False)
         try:
-            self._data = Stream.dial(
-                address.host, address.port, time.monotonic() + peer.connect_timeout, "data"
-            )
+            return Stream.dial(address.host, address.port, time.monotonic() + peer.connect_timeout, "data")
         except ConnectFailed as error:
             raise TransferBroken(str(error)) from error
-        if offset:
-            reply = control.ask("REST", str(offset).encode(), until=self._reply_deadline())
-            if reply.refuses:
-                raise refusal("REST", reply)
-        control.send(verb, path, until=self._reply_deadline())
-        self._machine.step(Event.SENT)
-        reply = control.reply(self._reply_deadline())
-        if reply.refuses:
-            raise self._refusal(verb, reply)
-        self._machine.step(Event.BEGUN)
-        if self._context is not None:
-            self._secure_data(verb, self._context)
-        self._machine.step(Event.DATA_SECURED)
-        return self._data
 
     def _secure_data(self, verb: str, context: ssl.SSLContext) -> None:
         """TLS with the control connection's session as it is now, and the control connection's host name."""
@@ -218,11 +238,7 @@ class Line:
                 context, self._host, self._reply_deadline(), session=self.control.session
             )
         except Transient as failure:
-            # A refused session is explained on the control connection: 425, 522.
-            reply = self.control.reply(time.monotonic() + _EXPLANATION_S)
-            if reply.refuses:
-                raise self._refusal(verb, reply) from failure
-            raise TransferBroken(str(failure)) from failure
+            raise self._explained(verb, failure) from failure
         secure = self._data.tls
         assert secure is not None
         check_pins(secure, self.peer.trust)
@@ -230,6 +246,11 @@ class Line:
             self.data_resumed += 1
         else:
             self.data_fresh += 1
+
+    def _explained(self, verb: str, failure: Transient) -> FtpsError:
+        """Why the data channel failed, as the control connection tells it: 425, 522 (a refused session)."""
+        reply = self.control.reply(time.monotonic() + _EXPLANATION_S)
+        return self._refusal(verb, reply) if reply.refuses else TransferBroken(str(failure))
 
     def end_of_data(self) -> None:
         """All data has moved, or never will: the channel is closed, and the final reply is owed."""

@@ -13,7 +13,8 @@ class Peer:
     """Everything a connection must know about the other side. Durations are seconds.
 
     zone: of LIST's times. connect_timeout: name, TCP, TLS and login together. trust_pasv_address: networks
-    from which the address in a 227 is believed.
+    from which the address in a 227 is believed. active_ports: the server connects to us, on one of the ports
+    from the first to the last; None: passive mode.
     """
 
     host: str
@@ -29,3 +30,4 @@ class Peer:
     probe_timeout: float = 3
     idle_timeout: float = 60
     trust_pasv_address: tuple[str, ...] = ()
+    active_ports: tuple[int, int] | None = None

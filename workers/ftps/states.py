@@ -58,7 +58,7 @@ class State(StrEnum):
     PREPARE = "prepare"
     READY = "ready"  # no reply is owed
     COMMAND = "command"  # replies are owed
-    PASSIVE = "passive"  # a data port is being asked for and connected to
+    PASSIVE = "passive"  # a data port is being agreed on; in passive mode, connected to as well
     ASKED = "asked"  # RETR, STOR, MLSD or LIST was sent
     OPENED = "opened"  # its 1xx came, the data handshake is under way
     DATA = "data"

@@ -55,7 +55,7 @@ class Talk:
         """Open a data port."""
         if self._listener is not None:
             self._listener.close()
-        self._listener = socket.create_server((self.server.data_host, 0))
+        self._listener = listener(self.server.data_host)
         self._listener.settimeout(PATIENCE_S)
         return int(self._listener.getsockname()[1])
 
@@ -134,15 +134,17 @@ class Scripted:
         *,
         tls: Literal["explicit", "implicit", "off"] = "implicit",
         version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
-        data_host: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+        data_host: str | None = None,
     ) -> None:
         self.certificates = certificates
         self.answers: dict[str, Answer] = PLAIN | answers
         self.tls = tls
-        self.data_host = data_host
+        self.data_host = data_host or host
         self.context = server_context(certificates, version)
         self.talks: list[Talk] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.told: list[tuple[str, int]] = []  # in active mode: where the client listens
+        self._listener = listener(host)
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def peer(self, **changes: object) -> Peer:
@@ -188,6 +190,11 @@ class Scripted:
             talk = Talk(self, sock)
             self.talks.append(talk)
             threading.Thread(target=talk.run, daemon=True).start()
+
+
+def listener(host: str) -> socket.socket:
+    """A socket that listens on a free port of this address."""
+    return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def server_context(certificates: Certificates, version: ssl.TLSVersion) -> ssl.SSLContext:
