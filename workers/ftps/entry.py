@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, Self, cast
 
 from workers.ftps.times import parse_time_value
 
 Kind = Literal["file", "dir", "link", "other"]
-# A time as MLSD wrote it, or one that is known, with its precision.
-_Time = bytes | tuple[float | None, float]
+# A time as MLSD wrote it (None: it didn't), or one that is known, with its precision.
+_Time = bytes | tuple[float | None, float] | None
 
 
 class Entry(tuple[bytes, Kind, "int | None", _Time, "bytes | None", "bytes | None"]):
@@ -72,7 +71,7 @@ class Entry(tuple[bytes, Kind, "int | None", _Time, "bytes | None", "bytes | Non
 
     def _time(self) -> tuple[float | None, float]:
         time = self[3]
-        return parse_time_value(time) if isinstance(time, bytes) else time
+        return time if isinstance(time, tuple) else parse_time_value(time or b"")
 
     def _values(self) -> tuple[Any, ...]:
         return (self[0], self[1], self[2], *self._time(), self[4], self[5])
@@ -96,8 +95,8 @@ class Entry(tuple[bytes, Kind, "int | None", _Time, "bytes | None", "bytes | Non
 
 # Makes an Entry of name, kind, size, time value, unique fact and target, in half the time that a function of
 # our own would take: tuple's own constructor.
-make_entry: Callable[[tuple[bytes, Kind, int | None, bytes, bytes | None, bytes | None]], Entry]
-make_entry = partial(cast(Any, tuple.__new__), Entry)
+_Written = tuple[bytes, Kind, int | None, bytes | None, bytes | None, bytes | None]
+make_entry = cast(Callable[[type[Entry], _Written], Entry], tuple.__new__)
 
 
 class BadLine(ValueError):

@@ -41,7 +41,7 @@ def parse_mlsd_line(line: bytes) -> Entry | None:
             if link is not None:
                 kind, target = "link", link["target"] or None
     size = number(facts.get(b"size"))
-    return make_entry((name, kind, size, facts.get(b"modify", b""), facts.get(b"unique"), target))
+    return make_entry(Entry, (name, kind, size, facts.get(b"modify"), facts.get(b"unique"), target))
 
 
 def _facts_and_name(line: bytes) -> tuple[bytes, bytes]:
@@ -70,8 +70,8 @@ _MOST_SHAPES = 8
 # The facts of a line in their order, as they are written; the value of `type`, else none.
 _Shape = tuple[tuple[bytes, bytes], ...]
 # Matches lines of a shape; what they are; and where size, time, unique fact and name are in the match.
-_Reader = tuple[Callable[[bytes], "re.Match[bytes] | None"], Kind, tuple[int, int, int, int]]
-_NO_READER: _Reader = (re.compile(b"(?!)").fullmatch, "other", (0, 0, 0, 0))
+_Reader = tuple[Callable[[bytes], "re.Match[bytes] | None"], Kind, int, int, int, int]
+_NO_READER: _Reader = (re.compile(b"(?!)").fullmatch, "other", 0, 0, 0, 0)
 
 
 def read_mlsd(blocks: Iterable[Iterable[bytes]], bad: BadLines) -> Iterator[Entry]:
@@ -80,19 +80,20 @@ def read_mlsd(blocks: Iterable[Iterable[bytes]], bad: BadLines) -> Iterator[Entr
     blocks: lines, as many together as came together.
     """
     readers: dict[_Shape, _Reader] = {}
-    match, kind, places = _NO_READER
+    match, kind, size_at, time_at, unique_at, name_at = _NO_READER
     make = make_entry
     for lines in blocks:
         for line in lines:
             found = match(line)
             if found is None:
-                for match, kind, places in readers.values():  # noqa: B007  the next line mostly has this shape too
+                # Once one is found, the next line mostly has its shape too.
+                for match, kind, size_at, time_at, unique_at, name_at in readers.values():  # noqa: B007
                     found = match(line)
                     if found is not None:
                         break
             if found is not None:
-                size, time_value, unique, name = found.group(*places)
-                yield make((name, kind, int(size) if size else None, time_value or b"", unique, None))
+                size, time, unique, name = found.group(size_at, time_at, unique_at, name_at)
+                yield make(Entry, (name, kind, int(size) if size else None, time, unique, None))
                 continue
             if not line:
                 continue
@@ -135,6 +136,6 @@ def _reader_of(shape: _Shape) -> _Reader:
             kind = _PLAIN[type_text]
         pattern += re.escape(key) + b"=" + (type_text or _KEPT.get(known, rb"[^;]*")) + b";"
     # The group after the name's never takes part in a match: it stands for facts that aren't told.
-    size, time_value, unique = (kept.index(key) + 1 if key in kept else len(kept) + 2 for key in _KEPT)
+    size_at, time_at, unique_at = (kept.index(key) + 1 if key in kept else len(kept) + 2 for key in _KEPT)
     match = re.compile(pattern + rb" (.*)|(.)\Z(?!)", re.DOTALL).fullmatch
-    return match, kind, (size, time_value, unique, len(kept) + 1)
+    return match, kind, size_at, time_at, unique_at, len(kept) + 1
