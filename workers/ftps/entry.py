@@ -77,7 +77,7 @@ class Entry(tuple[bytes, Kind, "int | None", _Time, "bytes | None", "bytes | Non
         return (self[0], self[1], self[2], *self._time(), self[4], self[5])
 
     def __eq__(self, other: object) -> bool:
-        return self._values() == other._values() if isinstance(other, Entry) else NotImplemented
+        return isinstance(other, Entry) and self._values() == other._values()
 
     def __ne__(self, other: object) -> bool:
         return not self == other
