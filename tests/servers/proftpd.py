@@ -59,7 +59,7 @@ TransferLog none
   TLSProtocol TLSv{version}
   TLSECCertificateFile {chain}
   TLSECCertificateKeyFile {key}
-  TLSVerifyClient off
+  {verify_client}
   TLSRequired on
   TLSRenegotiate none
   {tls_options}
@@ -75,7 +75,7 @@ class Proftpd(FtpServer):
     """ProFTPD 1.3.8; refuses data connections whose TLS session isn't resumed.
 
     With `shmcache` it loads mod_tls_shmcache; under TLS 1.3 the process of a line then crashes after some
-    transfers (field note 21b).
+    transfers (field note 21b). client_ca: clients have to show a certificate of this authority.
     """
 
     name = "proftpd"
@@ -88,6 +88,7 @@ class Proftpd(FtpServer):
         *,
         shmcache: bool = False,
         require_reuse: bool = True,
+        client_ca: Path | None = None,
         idle_s: int = 300,
         **options: Any,
     ) -> None:
@@ -126,6 +127,9 @@ class Proftpd(FtpServer):
                 idle=idle_s,
                 folder=folder,
                 version=self.tls_version,
+                verify_client=f"TLSVerifyClient on\n  TLSCACertificateFile {client_ca}"
+                if client_ca
+                else "TLSVerifyClient off",
                 chain=certificates.chain,
                 key=certificates.key,
                 tls_options=f"TLSOptions {' '.join(wishes)}" if wishes else "",
