@@ -112,7 +112,7 @@ def read_mlsd(blocks: Iterable[Iterable[bytes]], bad: BadLines) -> Iterator[Entr
 def _shape_of(line: bytes) -> _Shape:
     """Empty where the line is not quite by the book."""
     facts_text, _, _ = line.partition(b" ")
-    *facts, last = facts_text.split(b";")
+    *facts, _ = facts_text.split(b";")
     shape: list[tuple[bytes, bytes]] = []
     for fact in facts:
         key, equals, value = fact.partition(b"=")
@@ -121,7 +121,7 @@ def _shape_of(line: bytes) -> _Shape:
             return ()
         shape.append((key, value if is_type else b""))
     one_each = len({key.lower() for key, _ in shape}) == len(shape)
-    return tuple(shape) if one_each and not last else ()
+    return tuple(shape) if one_each else ()
 
 
 def _reader_of(shape: _Shape) -> _Reader:
