@@ -14,6 +14,9 @@ have been written in between unseen. A write within one tick of the server's clo
 so the time must be older than its precision, by the server's clock, or the two looks further apart than that,
 by ours.
 
+With `done_file` a file is believed in only while its marker is listed beside it; the marker is no file of its
+own. With `backlog = "new"` all that is listed up to and with the first complete listing is left alone.
+
 Only plain files count. A link's size and time are the link's own, and what it points to may be anywhere:
 links are passed over in this version. So are files called like Towline's own temporary ones: somebody is
 pushing.
@@ -24,11 +27,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from workers.ftps.listing import Entry
-from workers.ledger.states import State
+from workers.ledger.states import PUBLISHED_STATES, State
 from workers.ledger.values import Appeared, Change, Changed, Known, Seen, Vanished, same_version
 from workers.stores.naming import TEMP_PREFIX, refusal
 
@@ -48,6 +51,8 @@ class Rules:
     min_age: float
     encoding: str
     done_file: str | None = None
+    backlog: Literal["all", "new"] = "all"
+    redeliver: bool = False
 
     @classmethod
     def of(cls, route: Route, *, encoding: str = "utf-8") -> Rules:
@@ -61,20 +66,35 @@ class Rules:
             min_age=route.min_age,
             encoding=encoding,
             done_file=route.done_file,
+            backlog=route.backlog,
+            redeliver=route.redeliver,
         )
 
     def marker(self, name: bytes) -> bytes | None:
         """The name of the marker that has to be beside a file; None where the route asks for none."""
         if self.done_file is None:
             return None
-        before, _, behind = self.done_file.partition("{name}")
-        return before.encode(self.encoding) + name + behind.encode(self.encoding)
+        before, behind = self._around_name()
+        return before + name + behind
+
+    def is_marker(self, name: bytes) -> bool:
+        """Whether this is a marker's name, whatever it marks."""
+        if self.done_file is None:
+            return False
+        before, behind = self._around_name()
+        longer = len(name) > len(before) + len(behind)
+        return longer and name.startswith(before) and name.endswith(behind)
+
+    def _around_name(self) -> tuple[bytes, bytes]:
+        before, _, behind = (self.done_file or "").partition("{name}")
+        return before.encode(self.encoding), behind.encode(self.encoding)
 
     def wants(self, relative: bytes) -> bool:
         """Whether the filters let this path below `remote` through; `*` passes slashes too."""
         text = relative.decode(self.encoding, "surrogateescape")
         return (
-            self.include.match(text) is not None
+            not self.is_marker(relative.rpartition(b"/")[2])
+            and self.include.match(text) is not None
             and (self.exclude is None or self.exclude.match(text) is None)
             and (self.regex is None or self.regex.search(text) is not None)
         )
@@ -101,17 +121,25 @@ class Decision:
 
 
 def decide(
-    entries: Iterable[Entry], known: Mapping[bytes, Known], rules: Rules, now: float, *, complete: bool
+    entries: Iterable[Entry],
+    known: Mapping[bytes, Known],
+    rules: Rules,
+    now: float,
+    *,
+    complete: bool,
+    first: bool = False,
 ) -> Decision:
     """Compare a listing with what is known.
 
     known: the latest version of each path of the route. now: the ledger's clock when the listing was begun,
     not when it ended: two looks are then never closer together than they seem. complete: whether the
-    listing had everything; if not, nothing is said to have vanished (field note 27).
+    listing had everything; if not, nothing is said to have vanished (field note 27). first: no listing of
+    the route was complete before this one.
     """
     changes: list[Change] = []
     waits: list[float] = []
-    ready = refused = 0
+    ready = refused = unmarked = 0
+    is_backlog = first and rules.backlog == "new"
     listed = _files(entries)
     for name, entry in listed.items():
         path = rules.path(name)
@@ -131,6 +159,15 @@ def decide(
                 changes.append(Seen(before, ready=False))
             continue
         wait, change = _look(entry, path, before, rules, now)
+        if is_backlog and isinstance(change, Appeared | Changed):
+            changes.append(replace(change, ready=False, backlog=True))
+            continue
+        marker = rules.marker(name)
+        if marker is not None and marker not in listed and isinstance(change, Appeared | Changed | Seen):
+            # No look is asked for: nobody knows when its marker will come.
+            changes.append(replace(change, ready=False))
+            unmarked += wait is not None
+            continue
         if change is not None:
             changes.append(change)
         if wait is None:
@@ -142,7 +179,11 @@ def decide(
     if complete:
         there = {rules.path(name) for name in listed}
         changes += [Vanished(one) for path, one in known.items() if one.listed and path not in there]
-    return Decision(changes, ready, len(waits), refused, min(waits, default=None))
+    return Decision(changes, ready, len(waits) + unmarked, refused, min(waits, default=None))
+
+
+_DELIVERED = PUBLISHED_STATES | {State.BACKLOG}
+"""What has vanished in one of these states and is there again was delivered again."""
 
 
 def _look(
@@ -150,8 +191,13 @@ def _look(
 ) -> tuple[float | None, Change | None]:
     """Seconds until this file can have settled (None: not a question any more), and what is new about it."""
     facts = (entry.size, entry.modified, entry.precision_s, entry.unique)
-    if before is None or not same_version(
-        entry.size, entry.modified, entry.precision_s, before.size, before.modified, before.precision_s
+    again = rules.redeliver and before is not None and before.state in _DELIVERED and not before.listed
+    if (
+        before is None
+        or again
+        or not same_version(
+            entry.size, entry.modified, entry.precision_s, before.size, before.modified, before.precision_s
+        )
     ):
         wait = _unsettled_for(entry, rules, now, since=None)
         if before is None:

@@ -78,8 +78,9 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
             ledger.polls.known(route.name, target),
             detect.Rules.of(route, encoding=session.endpoint.encoding),
             under_way.began_at,
-            # Empty after non-empty wants a second look before anything counts as gone (field note 28).
-            complete=listed.complete and bool(listed.entries or not before.listed_count),
+            # A second look before anything counts as gone.
+            complete=listed.complete and not _has_shrunk(before.listed_count, len(listed.entries)),
+            first=ledger.routes.get(route.name).first_complete_at is None,
         )
         ledger.polls.apply(
             under_way,
@@ -105,6 +106,15 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
         counts.waiting,
         decision.next_look_in,
     )
+
+
+def _has_shrunk(before: int | None, now: int) -> bool:
+    """Whether a folder has lost more than half of its entries since the last look.
+
+    An unmounted disk, a missing folder and an empty one look alike on some servers (field note 28), and so
+    does a mount with only some of its folders. What the next look lacks as well is gone.
+    """
+    return now * 2 < (before or 0)
 
 
 @dataclass(frozen=True, slots=True)

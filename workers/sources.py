@@ -14,9 +14,10 @@ is still being written.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from workers.crashpoints import crashpoint
@@ -150,21 +151,13 @@ class _Group:
         if coarse:
             # The listing had the last word about a time that MDTM tells otherwise. But where it tells days
             # and MDTM seconds (vsftpd, of files older than half a year), it has nothing to say here.
-            exact = line.stat([sources[number].path for number in coarse])
-            for number, stat in zip(coarse, exact, strict=True):
-                if stat is not None and stat.modified is not None:
-                    found[number] = stat
-        missing = [source for source, now in zip(sources, found, strict=True) if now is None]
-        listed: dict[bytes, Stat] = {}
-        for folder in {source.path.rpartition(b"/")[0] for source in missing}:
-            try:
-                with line.listing(folder or b"/") as listing:
-                    for entry in listing:
-                        listed[folder + b"/" + entry.name] = Stat(
-                            entry.size, entry.modified, entry.precision_s
-                        )
-            except Refused:
-                continue
+            with contextlib.suppress(Refused):
+                exact = line.stat([sources[number].path for number in coarse])
+                for number, stat in zip(coarse, exact, strict=True):
+                    if stat is not None and stat.modified is not None:
+                        found[number] = stat
+        missing = {source.path for source, now in zip(sources, found, strict=True) if now is None}
+        listed = _listed(line, missing)
         return [
             listed.get(source.path) if now is None else now
             for source, now in zip(sources, found, strict=True)
@@ -212,7 +205,7 @@ class _Group:
         try:
             line.delete(path)
         except Refused:
-            if line.stat([path]) != [None]:
+            if line.stat([path]) != [None] or _listed(line, {path}):
                 raise
         crashpoint("marker-removed")
 
@@ -260,6 +253,21 @@ class _Group:
         log.warning("%s: source stays: %s", printable(source.path), error, extra={"action": "source.refused"})
 
 
+def _listed(line: Connection, paths: Collection[bytes]) -> dict[bytes, Stat]:
+    """Those of the paths that the listings of their folders have; where there is no listing, none."""
+    found: dict[bytes, Stat] = {}
+    for folder in {path.rpartition(b"/")[0] for path in paths}:
+        try:
+            with line.listing(folder or b"/") as listing:
+                for entry in listing:
+                    path = folder + b"/" + entry.name
+                    if path in paths:
+                        found[path] = Stat(entry.size, entry.modified, entry.precision_s)
+        except Refused:
+            continue
+    return found
+
+
 def _wanted(source: Source) -> Wanted:
     return Wanted(source.path, source.size, source.modified, source.precision_s)
 
@@ -268,4 +276,6 @@ def _tells_enough(source: Source, now: Stat) -> bool:
     """Whether size and time were compared, as exactly as they are known; what is not told proves nothing."""
     if source.modified is not None and (now.modified is None or now.precision_s > source.precision_s):
         return False
-    return source.size is None or now.size is not None
+    if source.size is None:
+        return source.modified is not None
+    return now.size is not None

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +79,29 @@ def test_a_worker_killed_anywhere_loses_no_source_too_early_and_none_for_ever(
     assert there(server) == ({} if after == "delete" else {f"archive/{n}": c for n, c in SENT.items()})
     assert {row.after_attempts for row in one.ledger.history.rows()} == {0}
     one.close()
+
+
+@pytest.mark.parametrize("at", ["source-asked", "marker-removed", "marker-removed:2", "source-removed"])
+def test_a_kill_beside_a_marker_leaves_no_marker_without_its_file(
+    start_server: Callable[..., FtpServer], tmp_path: Path, at: str
+) -> None:
+    """The marker goes first: a file without one may be left behind, and is removed by the next try."""
+    server = start_server("pyftpdlib")
+    for name in ("a", "b"):
+        for file in (name, f"{name}.done"):
+            (server.root / file).write_bytes(b"<a/>")
+            os.utime(server.root / file, (1_600_000_000, 1_600_000_000))
+    keys = {"after": "delete", "done_file": "{name}.done"}
+    with closing(Fetching(server, tmp_path / "towline", **keys)) as one:
+        assert one.poll() == 2
+        crash(server, one.landed.parent, {**keys, "hold_s": HOLD}, at)
+        left = there(server).keys()
+        assert {name.removesuffix(".done") for name in left if name.endswith(".done")} <= left
+        one.poll()
+        while "PUBLISHED" in one.states().values():
+            one.clear()
+        assert one.states() == {"/a": "FINISHED", "/b": "FINISHED"}
+        assert there(server) == {}
 
 
 # -- replies that never come

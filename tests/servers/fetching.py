@@ -60,7 +60,8 @@ class Fetching:
 
         entries = self.session.run(list_folder, name="list", tally=self.tally)
         known = self.ledger.polls.known(self.route.name, target)
-        decision = decide(entries, known, Rules.of(self.route), poll.began_at, complete=True)
+        first = self.ledger.routes.get(self.route.name).first_complete_at is None
+        decision = decide(entries, known, Rules.of(self.route), poll.began_at, complete=True, first=first)
         self.ledger.polls.apply(poll, decision.changes, complete=True, reason=None, listed=len(entries))
         return self.ledger.polls.counts(self.route.name).ready
 

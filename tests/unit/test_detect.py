@@ -59,9 +59,10 @@ def look(
     rules: Rules = RULES,
     now: float = NOW,
     complete: bool = True,
+    first: bool = False,
 ) -> Decision:
     ledger: Mapping[bytes, Known] = {} if known is None else {known.path: known}
-    return decide(entries, ledger, rules, now, complete=complete)
+    return decide(entries, ledger, rules, now, complete=complete, first=first)
 
 
 def test_a_new_file_waits_for_its_second_look() -> None:
@@ -173,6 +174,7 @@ def test_filters_hold_on_the_path_below_remote() -> None:
         include: tuple[str, ...] = ("*.xml", "é*")
         exclude: tuple[str, ...] = ("old*",)
         regex: str | None = None
+        done_file, backlog, redeliver = None, "all", False
 
     rules = Rules.of(Like())  # type: ignore[arg-type]
     assert [rules.wants(n) for n in (b"a.xml", b"a.XML", b"old.xml", b"\xff.xml", "éa".encode())] == [
@@ -186,6 +188,84 @@ def test_filters_hold_on_the_path_below_remote() -> None:
     Like.regex = r"^\d{3}\."
     rules = Rules.of(Like())  # type: ignore[arg-type]
     assert [rules.wants(n) for n in (b"123.xml", b"a123.xml", b"123.txt")] == [True, False, False]
+
+
+MARKED = replace(RULES, done_file="{name}.done", settle=0.0)
+
+
+def test_a_file_waits_for_its_marker_and_asks_for_no_look() -> None:
+    """Nobody knows when the marker will come: the next tick will see it."""
+    decision = look(entry(), rules=MARKED)
+    assert decision.changes == [Appeared(b"/out/a.xml", 10, NOW - 1000, 1.0, None, ready=False)]
+    assert (decision.ready, decision.waiting, decision.next_look_in) == (0, 1, None)
+    again = look(entry(), rules=MARKED, known=known_from(entry()))
+    assert (again.ready, again.waiting, again.next_look_in) == (0, 1, None)
+
+
+def test_a_marked_file_is_ready_and_its_marker_is_no_file() -> None:
+    """The marker comes and is never recorded itself; nor is one whose file is not there."""
+    decision = look(entry(), entry(b"a.xml.done"), entry(b"b.xml.done"), rules=MARKED)
+    assert decision.changes == [Appeared(b"/out/a.xml", 10, NOW - 1000, 1.0, None, ready=True)]
+    late = look(entry(), entry(b"a.xml.done"), rules=MARKED, known=known_from(entry()))
+    assert (late.ready, [type(change) for change in late.changes]) == (1, [Seen])
+
+
+def test_a_marked_file_settles_all_the_same() -> None:
+    """What `settle` asks for is asked for beside the marker."""
+    rules = replace(MARKED, settle=10.0)
+    decision = look(entry(), entry(b"a.xml.done"), rules=rules)
+    assert (decision.ready, decision.waiting, decision.next_look_in) == (0, 1, 10.0)
+
+
+def test_a_marker_may_stand_before_the_name() -> None:
+    """And need not be let through by the filters, which are about files."""
+    rules = replace(MARKED, done_file="ok.{name}", include=re.compile(".*xml"))
+    assert rules.marker(b"\xff.xml") == b"ok.\xff.xml"
+    assert not rules.wants(b"ok.a.xml")
+    assert look(entry(), entry(b"ok.a.xml"), rules=rules).ready == 1
+    rules = replace(MARKED, include=re.compile(r".*\.xml\Z"))
+    assert look(entry(), entry(b"a.xml.done"), rules=rules).ready == 1
+
+
+BACKLOG = replace(RULES, backlog="new", settle=0.0)
+
+
+def test_the_backlog_is_all_that_is_listed_up_to_the_first_complete_listing() -> None:
+    """An incomplete one before it counts as well: what it shows will be in the complete one."""
+    for complete in (True, False):
+        [change] = look(entry(), rules=BACKLOG, first=True, complete=complete).changes
+        assert isinstance(change, Appeared)
+        assert (change.backlog, change.ready) == (True, False)
+    [change] = look(entry(), rules=BACKLOG).changes
+    assert isinstance(change, Appeared)
+    assert (change.backlog, change.ready) == (False, True)
+    [change] = look(entry(), rules=replace(BACKLOG, backlog="all"), first=True).changes
+    assert isinstance(change, Appeared)
+    assert change.ready
+
+
+def test_the_backlog_stays_until_a_newer_version_comes() -> None:
+    """Seen again, or gone and back again: nothing. Changed: a version like any other."""
+    for listed in (True, False):
+        left = known_from(entry(), state=State.BACKLOG, listed=listed)
+        decision = look(entry(), rules=BACKLOG, known=left)
+        assert (decision.ready, decision.waiting) == (0, 0)
+        assert decision.changes == ([] if listed else [Seen(left, ready=False)])
+    [change] = look(entry(size=11), rules=BACKLOG, known=known_from(entry(), state=State.BACKLOG)).changes
+    assert isinstance(change, Changed)
+    assert change.ready
+
+
+def test_what_vanished_and_comes_back_is_delivered_again_only_if_that_is_wanted() -> None:
+    """Identical in size and time. What was there all the time is no delivery."""
+    rules = replace(RULES, redeliver=True, settle=0.0)
+    for state in (State.PUBLISHED, State.FINISHED):
+        back = known_from(entry(), state=state, listed=False)
+        [change] = look(entry(), rules=rules, known=back).changes
+        assert isinstance(change, Changed)
+        assert change.ready
+        assert look(entry(), known=back).changes == [Seen(back, ready=False)]
+        assert look(entry(), rules=rules, known=known_from(entry(), state=state)).changes == []
 
 
 def test_a_file_that_the_filters_no_longer_want_is_given_up_before_it_is_begun() -> None:

@@ -38,7 +38,6 @@ def test_what_is_built_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("route", "endpoint", "key"),
     [
-        ({"done_file": "{name}.done"}, {}, "done_file"),
         ({"local": "s3://bucket/prefix"}, {}, "local"),
         ({}, {"max_sessions": 4}, "max_sessions"),
     ],

@@ -23,10 +23,11 @@ def dry_run_of(process: Process, route: Route) -> int:
     folder = listed(process, route.endpoint, route.remote, Tally())
     ledger = process.ledger
     known = ledger.polls.known(route.name, str(route.local))
-    rows = sorted(plan(folder, known, rules, ledger.now()), key=lambda row: row[2])
+    first = ledger.routes.get(route.name).first_complete_at is None
+    rows = sorted(plan(folder, known, rules, ledger.now(), first=first), key=lambda row: row[2])
     if rows:
         print_table(("what", "size", "path"), [(what, amount(size), path) for what, size, path in rows])
-    fetched = sum(not what.startswith("refused") for what, _, _ in rows)
+    fetched = sum(not what.startswith(("refused", "backlog")) for what, _, _ in rows)
     click.echo(
         f"{route.name}: {counted(len(folder.entries), 'entry', 'entries')} listed, "
         f"{counted(fetched, 'file')} would be fetched"
@@ -38,10 +39,10 @@ def dry_run_of(process: Process, route: Route) -> int:
 
 
 def plan(
-    folder: Listed, known: Mapping[bytes, Known], rules: Rules, now: float
+    folder: Listed, known: Mapping[bytes, Known], rules: Rules, now: float, *, first: bool = False
 ) -> Iterator[tuple[str, int | None, str]]:
     """What a round would do with each file it would touch: (what, size, path)."""
-    decision = decide(folder.entries, known, rules, now, complete=folder.complete)
+    decision = decide(folder.entries, known, rules, now, complete=folder.complete, first=first)
     touched: set[bytes] = set()
     for change in decision.changes:
         path = change.path if isinstance(change, Appeared) else change.known.path
@@ -49,6 +50,8 @@ def plan(
         match change:
             case Appeared(refused=str(reason)):
                 yield f"refused: {reason}", change.size, printable(path)
+            case Appeared(backlog=True) | Changed(backlog=True):
+                yield "backlog, left alone", change.size, printable(path)
             case Appeared():
                 yield _then("new", change.ready), change.size, printable(path)
             case Changed():

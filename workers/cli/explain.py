@@ -60,7 +60,7 @@ def why(known: Explanation, route: Route, rules: Rules, endpoint: EndpointState,
         yield from _obstacles(known, route, endpoint)
         return
     latest, *older = known.versions
-    yield from _of_state(latest, known, route, now)
+    yield from _of_state(latest, known, route, rules, now)
     if latest.state not in (State.PUBLISHED, State.FINISHED):
         yield from _obstacles(known, route, endpoint)
         if not latest.listed:
@@ -70,13 +70,16 @@ def why(known: Explanation, route: Route, rules: Rules, endpoint: EndpointState,
         yield f"an earlier version was published {local_time(landed[0].published_at)}: {landed[0].local}"
 
 
-def _of_state(file: FileRow, known: Explanation, route: Route, now: float) -> Iterator[str]:
+def _of_state(file: FileRow, known: Explanation, route: Route, rules: Rules, now: float) -> Iterator[str]:
     match file.state:
         case State.PUBLISHED | State.FINISHED:
             yield f"published {local_time(file.published_at)} as {file.local}, {amount(file.bytes)}"
             yield f"sha256 {file.sha256}"
             yield from _of_source(file, route.after, now)
         case State.WAITING:
+            marker = rules.marker(file.path.rpartition(b"/")[2])
+            if marker is not None:
+                yield f"waits until {printable(marker)} is beside it, and then for the next poll"
             yield (
                 f"not settled: {amount(file.size)}, unchanged since {local_time(file.settled_since)} in "
                 f'{counted(file.looks, "look")}; settle = "{shown_duration(route.settle)}" asks for '
@@ -102,6 +105,10 @@ def _of_state(file: FileRow, known: Explanation, route: Route, now: float) -> It
             yield f"given up: {tried}{file.reason or file.last_error}"
             if file.ready_at is not None:
                 yield f"`towline retry {file.route} {printable(file.path)}` tries it again"
+            yield from _of_source(file, route.after_failure, now)
+        case State.BACKLOG:
+            yield 'it was there before the first complete listing: backlog = "new" leaves it alone'
+            yield f"`towline submit fetch {file.route} {printable(file.path)}` fetches it all the same"
         case State.SUPERSEDED:
             yield "replaced by a newer version before it was fetched"
 
@@ -117,7 +124,7 @@ def _of_source(file: FileRow, action: str, now: float) -> Iterator[str]:
             yield "its source was gone already"
         case ("replaced", _, _):
             yield "its source was replaced by a newer version, and left alone"
-    if file.after_next_at is None:
+    if file.after_next_at is None or action == "keep":
         return
     doing = "deleted" if action == "delete" else f"moved to {action.removeprefix('move:')}"
     when = local_time(file.after_next_at) if file.after_next_at > now else "by the next fetch or poll"
@@ -144,7 +151,9 @@ def _never_seen(known: Explanation, route: Route, rules: Rules) -> Iterator[str]
         return
     if b"/" in relative and not route.recursive:
         yield f"it lies in a folder below {printable(route.remote)}, and the route is not recursive"
-    if not rules.wants(relative):
+    if rules.is_marker(relative.rpartition(b"/")[2]):
+        yield "it is a marker (done_file), and is not fetched itself"
+    elif not rules.wants(relative):
         yield "the route's include, exclude or regex leave it out"
     elif known.route.listed_at is None:
         yield "the route has never been listed"

@@ -208,6 +208,7 @@ class Claims:
                     "next_attempt_at": now,
                     "reason": None,
                     "alone": False,
+                    "after_next_at": None,
                 }
                 for row in found
                 if allows(State(row.state), Step.RETRIED)
@@ -227,7 +228,7 @@ class Claims:
                 "vanished_at": None,
             }
             if row.state == State.QUARANTINED:
-                values |= {"attempts": 0, "reason": None}
+                values |= {"attempts": 0, "reason": None, "after_next_at": None}
         listings.write_updates(connection, {row.version_id: values})
         return int(row.version_id)
 

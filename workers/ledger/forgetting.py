@@ -14,7 +14,7 @@ from workers.ledger.engine import Database
 from workers.ledger.states import PUBLISHED_STATES, State
 from workers.ledger.tables import NOT_LISTED_NOW, outbox, paths, versions
 
-_OVER = (*PUBLISHED_STATES, State.SUPERSEDED, State.VANISHED)
+_OVER = (*PUBLISHED_STATES, State.SUPERSEDED, State.VANISHED, State.BACKLOG)
 _CHUNK = 500
 """Rows a transaction: claims and renewals pass in between."""
 

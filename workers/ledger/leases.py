@@ -31,6 +31,9 @@ FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 3600.0
 _GROWTH = 4
 
+DUE_AT_SOURCE: dict[str, Any] = {"after_step": None, "after_attempts": 0, "after_error": None}
+"""Of a version with which something is to be done at the source from `after_next_at` on."""
+
 DIED = "the worker died while it had only this file in its hands"
 
 
@@ -46,7 +49,10 @@ def charged(row: Row[Any], state: State, error: str, now: float, max_attempts: i
     }
     # An open intent is never put aside: first it must be known what became of the rename.
     if state is State.READY and attempts >= max_attempts:
-        values |= {"state": after(state, Step.USED_UP), "reason": error}
+        # From now on its source may be moved away, where the route says so.
+        values |= (
+            {"state": after(state, Step.USED_UP), "reason": error} | DUE_AT_SOURCE | {"after_next_at": now}
+        )
     return values
 
 

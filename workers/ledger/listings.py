@@ -111,7 +111,12 @@ def _same(facts: Appeared, row: Row[Any]) -> bool:
 def _new_row(route: str, fresh: Fresh, now: float) -> dict[str, Any]:
     path_id, number, facts = fresh
     refused = facts.refused if isinstance(facts, Appeared) else None
-    state = State.QUARANTINED if refused is not None else State.READY if facts.ready else State.WAITING
+    if refused is not None:
+        state = State.QUARANTINED
+    elif facts.backlog:
+        state = State.BACKLOG
+    else:
+        state = State.READY if facts.ready else State.WAITING
     return new_version(path_id, route, number, facts, state, now) | {"reason": refused}
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from workers.ledger import held
 from workers.ledger.engine import Database
+from workers.ledger.leases import DUE_AT_SOURCE
 from workers.ledger.listings import write_updates
 from workers.ledger.outbox import announcement
 from workers.ledger.owners import Ownership
@@ -90,11 +91,9 @@ class Publishing:
                     "finished_at": now if item.finished else None,
                     "alone": False,
                     "last_error": None,
-                    "after_step": None,
-                    "after_attempts": 0,
                     "after_next_at": None if item.finished else now,
-                    "after_error": None,
                 }
+                | DUE_AT_SOURCE
                 for item in open_ones
             }
             write_updates(connection, updates)

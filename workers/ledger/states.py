@@ -14,6 +14,9 @@ not published. VANISHED: its listing lacks it, or the server said "no such file"
 comes back to WAITING when it is listed again. QUARANTINED: its attempts are used up, or its name was refused
 at first sight; only somebody's `retry`, or a newer version, ends that.
 
+BACKLOG stands beside the road: it was there before the route began, and `backlog = "new"` leaves it alone.
+Somebody's `fetch` by name takes it on; so does a newer version. Going away and coming back does not.
+
 A claim is no lock on these rules: a listing may bring a newer version, or lack the file, while an older
 version is in a worker's hands. It then stays READY until the claim ends, and takes its step when nobody holds
 it.
@@ -39,6 +42,7 @@ class State(StrEnum):
     SUPERSEDED = "SUPERSEDED"
     VANISHED = "VANISHED"
     QUARANTINED = "QUARANTINED"
+    BACKLOG = "BACKLOG"
 
 
 CLAIMED = "CLAIMED"
@@ -93,6 +97,7 @@ STEPS: dict[State, dict[Step, State]] = {
         Step.ADMITTED: State.READY,
         Step.REPLACED: State.SUPERSEDED,
     },
+    State.BACKLOG: {Step.ADMITTED: State.READY, Step.REPLACED: State.SUPERSEDED},
 }
 
 PUBLISHED_STATES = frozenset({State.PUBLISHED, State.FINISHED})

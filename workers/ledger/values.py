@@ -47,6 +47,8 @@ class Appeared:
     refused: str | None = None
     ready: bool = False
     """Nothing to wait for (`settle = "0s"`): READY at once."""
+    backlog: bool = False
+    """It was there before the route began: BACKLOG, not to be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Changed:
     precision_s: float
     unique: bytes | None
     ready: bool = False
+    backlog: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,6 @@ _ROUTES: dict[str, Callable[[Route], bool]] = {
     "direction": lambda route: route.direction == "push",
     "local": lambda route: not isinstance(route.local, Path),
     "recursive": lambda route: route.recursive,
-    "done_file": lambda route: route.done_file is not None,
-    "backlog": lambda route: route.backlog != "all",
-    "redeliver": lambda route: route.redeliver,
-    "after_failure": lambda route: route.after_failure != "keep",
     "expect": lambda route: route.expect is not None,
 }
 _ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {

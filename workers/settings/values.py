@@ -237,7 +237,8 @@ def pattern(text: str) -> str:
 
 def done_file(text: str) -> str:
     """The name of a marker file; {name} stands for the name of the file that it marks."""
-    if "{name}" not in text or set(text.replace("{name}", "")) & set("{}\r\n\0"):
+    around = text.replace("{name}", "", 1)
+    if around == text or not around or set(around) & set("{}/\r\n\0"):
         raise Wrong(
             f"{shown(text)} does not say which file it belongs to", 'write {name} for its name: "{name}.done"'
         )

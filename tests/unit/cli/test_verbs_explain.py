@@ -85,6 +85,7 @@ def explained(
             "published 20",
         ),
         (replace(FILE, state="PUBLISHING"), "being published when its worker died"),
+        (replace(FILE, state="BACKLOG"), "it was there before the first complete listing"),
     ],
     ids=lambda given: given.state if isinstance(given, FileRow) else "",
 )
