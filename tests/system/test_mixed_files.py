@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.kinds import KINDS
-from tests.servers.server import FtpServer
+from tests.servers.kinds import KINDS, OFFERS
+from tests.servers.server import FtpServer, TlsMode, TlsVersion
 from tests.servers.valkey import Valkey
 from tests.system.stack import Stack, digests, endpoint
 from tests.waiting import wait_until
@@ -79,11 +79,18 @@ def test_sixty_mixed_files_arrive_however_tls_begins(
             assert server.transfers() == 60, way
 
 
+@pytest.mark.parametrize(
+    ("name", "tls", "version"),
+    [
+        pytest.param(*offer, marks=() if offer == ("vsftpd", "explicit", "1.3") else pytest.mark.long)
+        for offer in OFFERS
+    ],
+)
 def test_five_hundred_files_up_to_64_mib_arrive(
-    start_server: StartServer, valkey: Valkey, tmp_path: Path
+    start_server: StartServer, valkey: Valkey, tmp_path: Path, name: str, tls: TlsMode, version: TlsVersion
 ) -> None:
     """In several batches, fetched by two processes at a time; each file is sent once."""
-    server = start_server("vsftpd")
+    server = start_server(name, tls=tls, tls_version=version)
     fill(server.root, 500, 8 * MIB, 64 * MIB)
     with Stack(
         tmp_path,
