@@ -78,7 +78,7 @@ def receive(
     bytes held and the whole size. Raises Changed, Missing, Refused, StoreRefused, and what `Session.run`
     raises.
     """
-    attempts = 0
+    attempts, furthest = 0, temp.size
 
     def reception(line: Connection) -> None:
         nonlocal attempts
@@ -106,9 +106,14 @@ def receive(
             raise
 
     def sink(block: memoryview) -> None:
+        nonlocal furthest
         go_on()
         temp.write(block)
-        session.progress()
+        # Bytes that had come before are no progress: where each attempt begins anew and breaks off, or ends
+        # in a refusal, the file would be fetched for ever.
+        if temp.size > furthest:
+            furthest = temp.size
+            session.progress()
         if progress is not None:
             progress(temp.size, wanted.size)
         if wanted.size is None or temp.size < wanted.size:

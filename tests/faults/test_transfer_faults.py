@@ -15,7 +15,7 @@ from tests.faults.dialogue import Talk
 from tests.faults.proxy import CuttingProxy
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
-from tests.servers.fetching import Fetching
+from tests.servers.fetching import QUICK, Fetching
 from tests.servers.server import FtpServer
 from workers.errors import OperationFailed, ReconnectFailed
 from workers.transfer import MOST_IN_A_ROW
@@ -141,6 +141,31 @@ def test_a_server_that_refuses_rest_starts_over(scripted: ScriptedServer, fetchi
     one.poll()
     assert one.fetch().published == 1
     assert one.files() == {"a": content}
+
+
+@pytest.mark.parametrize(
+    ("rest", "retr"),
+    [
+        ("350 Go on.", transfer(content=[b"x" * 100_000], final="451 Read error on the disk.")),
+        ("502 Not here.", transfer(share=0.5, end="reset", final="426 Broken.")),
+        ("350 If you say so.", transfer(share=0.5, end="reset", final="426 Broken.")),
+    ],
+    ids=["whole and refused", "no REST", "REST ignored"],
+)
+@pytest.mark.timeout(60)
+def test_the_same_bytes_again_are_no_progress(
+    scripted: ScriptedServer, fetching: Open, rest: str, retr: Callable[[Talk, bytes], None]
+) -> None:
+    """A file that comes no further, however often it is begun anew, uses up its attempts like any other."""
+    scripted.files = {b"/a": os.urandom(100_000)}
+    scripted.when("REST", answer(rest))
+    scripted.when("RETR", retr)
+    one = fetching(scripted)
+    one.poll()
+    outcome = one.fetch()
+    assert (outcome.published, outcome.failed) == (0, 1)
+    assert rows(one) == {b"/a": ("READY", 1)}
+    assert scripted.count("RETR") <= 2 * QUICK.attempts
 
 
 def test_more_bytes_than_were_listed_are_a_changed_file(scripted: ScriptedServer, fetching: Open) -> None:
