@@ -78,8 +78,9 @@ def _of_state(file: FileRow, known: Explanation, route: Route, rules: Rules, now
             yield from _of_source(file, route.after, now)
         case State.WAITING:
             marker = rules.marker(file.path.rpartition(b"/")[2])
-            if marker is not None:
-                yield f"waits until {printable(marker)} is beside it, and then for the next poll"
+            if marker is not None and now - file.settled_since >= route.settle:
+                yield f"waits for its marker: taken by the next poll that finds {printable(marker)} beside it"
+                return
             yield (
                 f"not settled: {amount(file.size)}, unchanged since {local_time(file.settled_since)} in "
                 f'{counted(file.looks, "look")}; settle = "{shown_duration(route.settle)}" asks for '
@@ -87,6 +88,8 @@ def _of_state(file: FileRow, known: Explanation, route: Route, rules: Rules, now
             )
             if route.min_age:
                 yield f'min_age = "{shown_duration(route.min_age)}": it has to be that old, too'
+            if marker is not None:
+                yield f"{printable(marker)} has to be beside it, too"
         case State.READY:
             if file.next_attempt_at is not None and file.next_attempt_at > now:
                 yield f"to be tried again {local_time(file.next_attempt_at)}; `towline retry` makes that now"

@@ -218,6 +218,11 @@ class Route(_Table):
         for key, action in (("after", self.after), ("after_failure", self.after_failure)):
             if action == f"move:{os.fsdecode(self.remote)}":
                 raise Wrong(f"{key} moves files to where they are", "move them to another folder")
+            if self.recursive and action.startswith(f"move:{os.fsdecode(self.remote).rstrip('/')}/"):
+                raise Wrong(
+                    f"{key} moves files to where a recursive route finds them again",
+                    "move them out of the route's folder, or leave recursive out",
+                )
         return self
 
 

@@ -121,6 +121,29 @@ def test_what_became_of_the_source_is_told(source: dict[str, Any], sentence: str
     assert sentence in "\n".join(_of_source(landed, "delete", NOW))
 
 
+def test_a_marker_that_is_missing_is_what_a_settled_file_waits_for() -> None:
+    """And before that it is one more thing to wait for."""
+    route = ROUTE.model_copy(update={"done_file": "{name}.done", "settle": 10.0})
+
+    def told(since: float) -> list[str]:
+        file = replace(FILE, state="WAITING", settled_since=since)
+        known = Explanation(LISTED, b"/out/a.xml", (file,), None)
+        return list(why(known, route, Rules.of(route), EndpointState("bank"), NOW))
+
+    assert told(NOW - 60)[0].startswith("waits for its marker: taken by the next poll that finds a.xml.done")
+    assert told(NOW - 5)[0].startswith("not settled")
+    assert told(NOW - 5)[1] == "a.xml.done has to be beside it, too"
+
+
+def test_a_marker_is_explained_as_one() -> None:
+    """It is listed, and never here."""
+    route = ROUTE.model_copy(update={"done_file": "{name}.done"})
+    known = Explanation(LISTED, b"/out/a.xml.done", (), None)
+    assert next(why(known, route, Rules.of(route), EndpointState("bank"), NOW)) == (
+        "it is a marker (done_file), and is not fetched itself"
+    )
+
+
 def test_who_holds_it_is_named() -> None:
     """Host and process, and until when at least."""
     holder = Holder("owner", "worker-7/0123456789ab", 4711, NOW + 50, 3)
