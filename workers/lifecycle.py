@@ -7,11 +7,11 @@ makes an endless kill loop, and a killed child runs no handler.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from celery import Celery, signals
 
-from workers.errors import ConfigurationError
 from workers.process import here
 from workers.settings import Settings
 from workers.stopping import STOP
@@ -27,11 +27,13 @@ def connect(app: Celery, config: Settings) -> None:
 
     def refuse_other_pools(sender: Any, **_: Any) -> None:
         if sender.pool_cls.__module__ not in POOLS:
-            raise ConfigurationError(
-                "celery worker --pool",
-                f"{sender.pool_cls.__module__.rpartition('.')[2]} is not supported",
-                "leave --pool out, or use prefork or solo",
+            pool = sender.pool_cls.__module__.rpartition(".")[2]
+            print(
+                f"towline: celery worker --pool: {pool} is not supported; use prefork or solo",
+                file=sys.stderr,
             )
+            # Celery logs the exceptions of a handler and goes on; this one it lets through.
+            raise SystemExit(2)
 
     def begin_to_stop(**_: Any) -> None:
         # Fires in the parent only; its children read the flag from shared memory.
