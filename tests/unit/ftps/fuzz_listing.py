@@ -2,7 +2,7 @@
 
     python -m tests.unit.ftps.fuzz_listing -max_total_time=600     needs atheris
 
-The first byte of an input chooses the reader; whatever a reader raises is a find, which becomes a test.
+The first byte of an input chooses MLSD or LIST; whatever a reader raises is a find, which becomes a test.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ def one_input(data: bytes) -> None:
 def main() -> None:
     """Run until the fuzzer's own options say stop."""
     atheris = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["workers.ftps"]):
-        importlib.reload(importlib.import_module("workers.ftps.listing"))
     atheris.instrument_all()
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
