@@ -34,6 +34,9 @@ from workers.wire_log import into_log
 T = TypeVar("T")
 log = logging.getLogger("towline.session")
 
+NOOP_EVERY_S = 30.0
+"""Between two NOOPs during a transfer: firewalls that forget silent lines do it after a minute or more."""
+
 
 class Reason(StrEnum):
     """Why a line was built. All but the first are rebuilds."""
@@ -340,4 +343,5 @@ def peer_of(endpoint: Endpoint, secret: str) -> Peer:
         idle_timeout=endpoint.idle_timeout,
         trust_pasv_address=tuple(str(network) for network in endpoint.trust_pasv_address),
         active_ports=endpoint.active_ports,
+        noop_every=NOOP_EVERY_S if endpoint.noop_during_transfer else None,
     )

@@ -33,6 +33,7 @@ def test_every_key_reaches_the_line(tmp_path: Path) -> None:
         "tls_min": "1.3",
         "data_mode": "active",
         "active_ports": (50000, 50100),
+        "noop_during_transfer": True,
         "trust_pasv_address": ("10.0.0.0/8", "192.168.7.0/24"),
         "encoding": "cp1252",
         "timezone": "Europe/Berlin",

@@ -7,7 +7,7 @@ through the final reply to its command, which makes the line READY again, or it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from workers.ftps import data as channel
@@ -285,6 +285,7 @@ class Connection:
                 incoming = channel.Incoming(data, idle=self.peer.idle_timeout, expect=expect)
                 for block in incoming:
                     sink(block)
+                    self._line.keep_awake()
                 self._line.end_of_data()
                 proven = incoming.end is None if expect is None else incoming.received == expect
                 if not proven and isinstance(incoming.end, NoAnswer):
@@ -312,7 +313,7 @@ class Connection:
         """
         with self._line.operation():
             data = self._line.begin("STOR", path, offset)
-            outgoing = channel.Outgoing(data, source, idle=self.peer.idle_timeout)
+            outgoing = channel.Outgoing(data, self._awake(source), idle=self.peer.idle_timeout)
             outgoing.run()
             if outgoing.end is None:
                 channel.end_upload(data, self._line.control)
@@ -325,6 +326,11 @@ class Connection:
             if size is not None and offset + outgoing.sent != size:
                 raise TransferBroken(f"{offset + outgoing.sent} bytes went over, due: {size}")
             return outgoing.sent
+
+    def _awake(self, source: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        for block in source:
+            yield block
+            self._line.keep_awake()
 
     def _is_missing(self, path: bytes) -> bool:
         return self.features.size and self.stat([path]) == [None]

@@ -137,6 +137,8 @@ def _verb(*accepts: int, preliminary: tuple[int, ...] = ()) -> Verb:
     return Verb(frozenset(accepts), frozenset(preliminary))
 
 
+# What may answer a NOOP in the middle of a transfer; no transfer that has begun ends in one of these.
+_ASIDE = frozenset({200, 500, 502, 503})
 _TRANSFER = _verb(226, 250, preliminary=(125, 150))
 GREETING = "(greeting)"  # the reply that comes unasked, once
 VERBS: dict[str, Verb] = {
@@ -150,6 +152,7 @@ VERBS: dict[str, Verb] = {
     "OPTS": _verb(200, 202),
     "TYPE": _verb(200),
     "NOOP": _verb(200),
+    "PWD": _verb(257),
     "QUIT": _verb(221),
     "EPSV": _verb(229),
     "PASV": _verb(227),
@@ -204,6 +207,7 @@ class Control:
         self._parser = ReplyParser()
         self._waiting: deque[str] = deque()
         self._begun = False  # the command in front has had its preliminary reply
+        self._asides = 0  # NOOPs whose replies may come at any time, or never
         self._heard = False  # something has come since the last command was written
         self._buffer = memoryview(bytearray(MAX_LINE))
         self._session: ssl.SSLSession | None = None
@@ -235,7 +239,7 @@ class Control:
     def send_all(self, commands: list[tuple[str, bytes]], *, until: float) -> None:
         """Write several commands in one flight; a small one: a peer whose replies pile up stops reading."""
         lines = [command(verb, argument) for verb, argument in commands]
-        if not self._waiting:
+        if not self._waiting and not self._asides:
             self._must_be_silent()
         self._waiting.extend(verb for verb, _ in commands)
         for (verb, _), line in zip(commands, lines, strict=True):
@@ -263,6 +267,9 @@ class Control:
         self._tell("<", str(reply).encode())
         if reply.code == 421:
             raise Farewell(str(reply))
+        if self._asides and reply.code in _ASIDE:
+            self._asides -= 1
+            return self.reply(until)
         verb = self._waiting[0]
         knows = VERBS[verb]
         if reply.code in knows.preliminary and not self._begun:
@@ -281,6 +288,28 @@ class Control:
         """Write one command and wait for its final reply; a refusal is returned like any other."""
         self.send(verb, argument, until=until)
         return self.reply(until)
+
+    def aside(self, *, until: float) -> None:
+        """NOOP in the middle of a transfer; once that has its final reply, `settle_asides` has to follow."""
+        line = command("NOOP")
+        self._asides += 1
+        self._tell(">", line)
+        self.stream.write(line, until)
+
+    def settle_asides(self, *, until: float) -> None:
+        """Know which replies are still to come: none. Nothing else may be owed.
+
+        A NOOP during a transfer is answered before the transfer is, after it, or never (field note 7). Asked
+        for something that 200 can't answer, the server shows how it is: replies come in order.
+        """
+        if self._asides:
+            self.ask("PWD", until=until)
+            self._asides = 0
+
+    @property
+    def asides(self) -> int:
+        """How many replies to asides may still come."""
+        return self._asides
 
     @property
     def owed(self) -> int:

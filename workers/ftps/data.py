@@ -184,7 +184,8 @@ def end_upload(stream: Stream, control: Control) -> None:
         return  # it has gone already; the control reply will say whether it was content
     poll = select.poll()
     poll.register(stream.sock.fileno(), select.POLLIN)
-    poll.register(control.stream.sock.fileno(), select.POLLIN)
+    if not control.asides:  # it would be their replies that come
+        poll.register(control.stream.sock.fileno(), select.POLLIN)
     while (left := until - time.monotonic()) > 0:
         ready = poll.poll(left * 1000)
         if not ready or any(descriptor != stream.sock.fileno() for descriptor, _ in ready):

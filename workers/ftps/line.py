@@ -59,6 +59,7 @@ class Line:
         self._context: ssl.SSLContext | None = None
         self._control: Control | None = None
         self._data: Stream | None = None
+        self._nudged_at = 0.0
 
     # -- life
 
@@ -214,6 +215,7 @@ class Line:
             self._secure_data(verb, self._context)
         assert self._data is not None
         self._machine.step(Event.DATA_SECURED)
+        self._nudged_at = time.monotonic()
         return self._data
 
     def _dialled(self) -> Stream:
@@ -252,6 +254,13 @@ class Line:
         reply = self.control.reply(time.monotonic() + _EXPLANATION_S)
         return self._refusal(verb, reply) if reply.refuses else TransferBroken(str(failure))
 
+    def keep_awake(self) -> None:
+        """Called between blocks: NOOP when it is time, for firewalls that forget silent connections."""
+        every, now = self.peer.noop_every, time.monotonic()
+        if every is not None and now - self._nudged_at >= every:
+            self._nudged_at = now
+            self.control.aside(until=self._reply_deadline())
+
     def end_of_data(self) -> None:
         """All data has moved, or never will: the channel is closed, and the final reply is owed."""
         self._drop_data()
@@ -261,6 +270,7 @@ class Line:
         """The reply that settles a transfer. Raises Refused, TransferBroken."""
         try:
             reply = self.control.reply(self._reply_deadline())
+            self.control.settle_asides(until=self._reply_deadline())
         except Transient as lost:
             raise TransferBroken(
                 f"{verb}: no final reply: {lost}", loss=lost.loss, all_moved=all_moved

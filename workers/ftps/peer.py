@@ -14,7 +14,7 @@ class Peer:
 
     zone: of LIST's times. connect_timeout: name, TCP, TLS and login together. trust_pasv_address: networks
     from which the address in a 227 is believed. active_ports: the server connects to us, on one of the ports
-    from the first to the last; None: passive mode.
+    from the first to the last; None: passive mode. noop_every: seconds between NOOPs while data moves.
     """
 
     host: str
@@ -31,3 +31,4 @@ class Peer:
     idle_timeout: float = 60
     trust_pasv_address: tuple[str, ...] = ()
     active_ports: tuple[int, int] | None = None
+    noop_every: float | None = None

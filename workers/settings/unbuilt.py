@@ -19,7 +19,6 @@ _ROUTES: dict[str, Callable[[Route], bool]] = {
     "expect": lambda route: route.expect is not None,
 }
 _ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {
-    "noop_during_transfer": lambda endpoint: endpoint.noop_during_transfer,
     "resume_uploads": lambda endpoint: endpoint.resume_uploads,
     "max_sessions": lambda endpoint: endpoint.max_sessions is not None,
 }
