@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from workers.ledger import Ledger
 from workers.session import Session
@@ -77,7 +77,19 @@ class Janitor:
                 self._renew()
             for session in self._sessions():
                 if session.endpoint.keepalive is not None:
-                    session.keep_alive(session.endpoint.keepalive)
+                    self._keep_alive(session, session.endpoint.keepalive)
+
+    def _keep_alive(self, session: Session, every: float) -> None:
+        try:
+            session.keep_alive(every)
+        except SQLAlchemyError as failure:
+            # What a lost line had taught could not be kept.
+            log.warning(
+                "%s: not told to the ledger: %s",
+                session.endpoint.name,
+                failure,
+                extra={"action": "line.lost"},
+            )
 
     def _pause(self) -> float | None:
         """Seconds until something is due; None: until somebody wakes us."""
@@ -92,8 +104,9 @@ class Janitor:
         asked_at = time.monotonic()
         try:
             still_ours = self._ledger.claims.renew(self._lease)
-        except OperationalError as failure:
-            # The ledger is busy or away. `_renewed_at` stays, so that `holds` says no in time.
+        except SQLAlchemyError as failure:
+            # The ledger is busy or away, and the thread outlives that: else no lease were ever renewed again.
+            # `_renewed_at` stays, so that `holds` says no in time.
             log.warning("leases not renewed: %s", failure, extra={"action": "lease.not_renewed"})
             self._due_at = time.monotonic() + self._lease / 20
             return

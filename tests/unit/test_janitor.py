@@ -7,10 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from tests.waiting import wait_until
 from workers.janitor import Janitor
 from workers.ledger import Appeared, Ledger
+from workers.session import Session
+from workers.settings import Endpoint
 
 ROUTE, TARGET, LEASE_S = "statements", "/data/statements", 0.9
 
@@ -64,6 +68,32 @@ def test_a_holder_that_cannot_renew_stops_before_its_lease_ends(ledger: Ledger) 
     until = lease_until(ledger)
     wait_until(lambda: not janitor.holds(claim.path_id), what="given up")
     assert ledger.now() < until, "before the lease ended, not after"
+
+
+@pytest.mark.parametrize("failure", [OperationalError("UPDATE", {}, OSError("locked")), NoConnection("pool")])
+def test_a_ledger_that_was_away_ends_no_janitor(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failure: SQLAlchemyError
+) -> None:
+    """Whatever a renewal or a keep-alive met with, the next lease is renewed again."""
+    met: list[str] = []
+
+    def away(what: str) -> None:
+        met.append(what)
+        raise failure
+
+    bank = Endpoint(name="bank", host="localhost", user="acme", password="x", keepalive=0.01)  # type: ignore[arg-type]
+    session = Session(bank, ledger)
+    monkeypatch.setattr(session, "keep_alive", lambda _: away("keep-alive"))
+    with closing(Janitor(ledger, LEASE_S, lambda: [session])) as janitor:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(ledger.claims, "renew", lambda _: away("renewal"))
+            janitor.hold([7])
+            wait_until(lambda: set(met) == {"keep-alive", "renewal"}, what="both failed")
+            janitor.release()
+        [claim] = ledger.claims.claim(ROUTE, TARGET, files=1, bytes=1 << 30, lease_s=LEASE_S)
+        janitor.hold([claim.path_id])
+        first = lease_until(ledger)
+        wait_until(lambda: lease_until(ledger) > first, what="renewed")
 
 
 def test_what_is_released_is_not_held(ledger: Ledger) -> None:
