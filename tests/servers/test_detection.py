@@ -188,3 +188,27 @@ def test_a_folder_that_lost_most_of_its_files_is_looked_at_twice(server: FtpServ
     assert polled(process, route).waiting == 2
     files[3].unlink()
     assert polled(process, route).waiting == 1, "half is not most"
+
+
+def test_what_is_still_due_for_an_earlier_delivery_does_not_touch_the_next(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Delivered, fetched, taken away by the partner, delivered again: nothing tells the second from the first
+    but the ledger, and it has not been fetched."""
+    server = start_server("pyftpdlib")
+    (server.root / "out").mkdir()
+    put(server, "a.xml")
+    keys = {"remote": b"/out", "after": "delete", "redeliver": True}
+    with closing(Fetching(server, tmp_path / "towline", **keys)) as one:
+        one.poll()
+        one.fetch()
+        (server.root / "out" / "a.xml").unlink()
+        one.poll()
+        put(server, "a.xml")
+        assert one.poll() == 1
+        one.clear()
+        assert out(server) == ["a.xml"]
+        assert one.states() == {"/out/a.xml": "FINISHED READY"}
+        assert one.fetch().published == 1
+        one.clear()
+        assert out(server) == []

@@ -21,7 +21,10 @@ Kind = Literal["route", "endpoint"]
 @click.argument("route")
 @click.argument("path", type=REMOTE_OF_ROUTE)
 def retry(route: str, path: bytes) -> None:
-    """Try a file again: quarantined, or waiting after a failure. It is due at once, with all its attempts."""
+    """Try a file again: quarantined, or waiting after a failure. It is due at once, with all its attempts.
+
+    So is the deletion or move of its source, where the server has refused that.
+    """
     with foreground() as process:
         the_route = process.settings.route(route)
         whole = absolute(the_route, path)

@@ -134,6 +134,8 @@ def _of_source(file: FileRow, action: str, now: float) -> Iterator[str]:
     yield f"its source is to be {doing}, {when}"
     if file.after_error is not None:
         yield f"that was refused {counted(file.after_attempts, 'time')}, the last: {file.after_error}"
+        if file.state == State.PUBLISHED:
+            yield f"`towline retry {file.route} {printable(file.path)}` tries it again without waiting"
 
 
 def _in_hand(file: FileRow, known: Explanation) -> Iterator[str]:

@@ -189,18 +189,18 @@ class Claims:
     def retry(self, route: str, path: bytes) -> bool:
         """Somebody asks for another try: what is quarantined or spaced is due now, with all its attempts.
 
-        False where there is nothing to retry: unknown, published, gone, or a name that was refused at first
-        sight.
+        So is a published file's source that the server refused to delete or move. False where there is
+        nothing to retry: unknown, finished, gone, or a name that was refused at first sight.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
             found = connection.execute(
-                select(versions.c.version_id, versions.c.state, versions.c.intent_temp)
+                select(versions.c.version_id, versions.c.state, versions.c.after_error)
                 .select_from(versions.join(paths, paths.c.path_id == versions.c.path_id))
                 .where(paths.c.route == route, paths.c.remote == path)
                 .where(versions.c.latest, versions.c.ready_at.is_not(None))
                 .with_for_update(of=versions)
-            )
+            ).all()
             updates = {
                 row.version_id: {
                     "state": after(State(row.state), Step.RETRIED),
@@ -212,6 +212,11 @@ class Claims:
                 }
                 for row in found
                 if allows(State(row.state), Step.RETRIED)
+            }
+            updates |= {
+                row.version_id: {"after_next_at": now}
+                for row in found
+                if row.state == State.PUBLISHED and row.after_error is not None
             }
             listings.write_updates(connection, updates)
             return bool(updates)
