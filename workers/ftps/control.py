@@ -161,10 +161,12 @@ VERBS: dict[str, Verb] = {
     "REST": _verb(350),
     "RETR": _TRANSFER,
     "STOR": _TRANSFER,
+    "APPE": _TRANSFER,
     "MLSD": _TRANSFER,
     "LIST": _TRANSFER,
     "SIZE": _verb(213),
-    "MDTM": _verb(213),
+    "MDTM": _verb(213, 253),  # 253: Serv-U, when it has set a time
+    "MFMT": _verb(213),
     "HASH": _verb(213),
     "MD5": _verb(251),
     **dict.fromkeys(("XSHA512", "XSHA256", "XSHA1", "XSHA", "XMD5", "XCRC"), _verb(213, 250)),

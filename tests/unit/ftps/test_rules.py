@@ -809,6 +809,8 @@ def test_r12_names_that_no_command_can_carry_are_refused_before_a_byte_is_sent(
         lambda: line.stat([b"/fine", name]),
         lambda: line.retrieve(name, nowhere),
         lambda: line.store(name, [FILE]),
+        lambda: line.append(name, [FILE], offset=0),
+        lambda: line.set_modified(name, 0.0),
         lambda: line.rename(name, b"/x"),
         lambda: line.rename(b"/x", name),
         lambda: line.delete(name),
