@@ -21,7 +21,7 @@ _LINE = re.compile(
     (?: \s++ (?P<size>\d++)
         \s++ (?P<first>\d{2}|\d{4})(?P<mark>[-/.])(?P<second>\d\d)(?P=mark)(?P<third>\d{4}|\d\d)
         \s++ (?P<hour>\d\d)[:.](?P<minute>\d\d)[:.](?P<seconds>\d\d) )?
-    \s++ \*(?P<type>[A-Z][A-Z0-9]*+) (?P<after>[ ].++)
+    \s++ \*(?P<type>[A-Z][A-Z0-9]*+) (?=[ ]++[^ ]) (?P<after>.++)
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -48,8 +48,6 @@ def parse_os400_line(line: bytes, clock: Clock) -> Entry | None:
     after = match["after"]
     fill = max(_TYPE_WIDTH - len(match["type"]), 1)
     name = after[min(len(after) - len(after.lstrip(b" ")), fill) :]
-    if not name.strip():
-        raise BadLine(line)
     kind = _kind(match["type"], name)
     if kind == "dir" and len(name) > 1 and name.find(b"/") == len(name) - 1:
         name = name[:-1]
