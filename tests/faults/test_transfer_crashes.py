@@ -31,7 +31,8 @@ BIG = 2_000_000
 WHOLE = {"received", "synced", "intended", "renamed", "folder-synced", "published"}
 OF_A_POLL = {"listed", "applied-chunk"}
 OF_A_SOURCE = {"source-asked", "marker-removed", "source-removed", "source-recorded"}
-OF_A_BATCH = sorted(NAMES - OF_A_POLL - OF_A_SOURCE)
+OF_THE_OUTBOX = {"announced"}
+OF_A_BATCH = sorted(NAMES - OF_A_POLL - OF_A_SOURCE - OF_THE_OUTBOX)
 
 
 class Scene:

@@ -198,7 +198,7 @@ def test_what_is_still_due_for_an_earlier_delivery_does_not_touch_the_next(
     server = start_server("pyftpdlib")
     (server.root / "out").mkdir()
     put(server, "a.xml")
-    keys = {"remote": b"/out", "after": "delete", "redeliver": True}
+    keys: dict[str, Any] = {"remote": b"/out", "after": "delete", "redeliver": True}
     with closing(Fetching(server, tmp_path / "towline", **keys)) as one:
         one.poll()
         one.fetch()
