@@ -191,6 +191,9 @@ def _end(processes: list[psutil.Process]) -> None:
 def _listens(port: int) -> bool:
     """Whether somebody listens on this TCP port, asked without connecting (the format is in proc(5))."""
     wanted = f":{port:04X}"
-    with Path("/proc/net/tcp").open() as table:
-        next(table)
-        return any(fields[1].endswith(wanted) and fields[3] == "0A" for fields in map(str.split, table))
+    for family in ("tcp", "tcp6"):
+        table = Path("/proc/net", family)
+        lines = table.read_text().splitlines()[1:] if table.exists() else []
+        if any(fields[1].endswith(wanted) and fields[3] == "0A" for fields in map(str.split, lines)):
+            return True
+    return False
