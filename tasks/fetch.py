@@ -37,7 +37,8 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
             announce(app, process, route)
     if isinstance(done, rounds.Skipped):
         return {"route": route, "skipped": done.why}
-    if done.more and not STOP.begun:
+    if done.more or STOP.begun:
+        # Told to stop, we take no other message: the rest is for whoever comes next, and not at the next tick.
         once(the_route)
     outcome = done.outcome
     if outcome.failed:

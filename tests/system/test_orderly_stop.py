@@ -1,0 +1,66 @@
+"""SIGTERM of a worker in mid-transfer: it has `stop_grace`, and what it then leaves is gone on with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.proxy import CuttingProxy
+from tests.servers.server import FtpServer
+from tests.servers.valkey import Valkey
+from tests.system.stack import Stack, digests, endpoint
+from tests.system.watching import Watch
+from tests.waiting import wait_until
+
+BIG = 12_000_000
+RATE = 400_000  # bytes a second: the big file would take half a minute
+GRACE = 2.0
+SLACK = 15.0  # seconds, on a busy machine
+QUICKER = 20_000_000
+
+
+def test_a_worker_told_to_stop_hands_back_what_it_cannot_end(
+    start_server: Callable[..., FtpServer], valkey: Valkey, tmp_path: Path
+) -> None:
+    """It ends with 0, within the grace and not after the file; nothing is charged or half published; the next
+    worker goes on at once where it stopped, though the tick is an hour away."""
+    server = start_server("vsftpd")
+    (server.root / "0-big").write_bytes(os.urandom(BIG))
+    (server.root / "1-small").write_bytes(b"small")
+    whole = digests(server.root)
+    with (
+        CuttingProxy.before(server) as proxy,
+        Stack(
+            tmp_path,
+            valkey.url(),
+            endpoints={"bank": endpoint(server, host=proxy.address)},
+            routes={"in": {"endpoint": "bank", "remote": "/", "every": "1h"}},
+            towline={"stop_grace": f"{GRACE:.0f}s"},
+        ) as stack,
+        Watch(stack.landing("in"), whole.values()) as watch,
+    ):
+        proxy.data.rate = RATE
+        stack.start("polls", "transfers", "beat")
+        wait_until(lambda: proxy.data.bytes_down > 5 * RATE, 30, what="the big file is under way")
+        worker = stack.services.pop("transfers").process
+        told_at = time.monotonic()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(GRACE + SLACK) == 0
+        took = time.monotonic() - told_at
+        assert GRACE * 0.9 < took < GRACE + SLACK
+        sent = proxy.data.bytes_down
+        assert sent < 0.8 * BIG, "it did not wait for the end of the file"
+        assert {(row.state, row.attempts) for row in stack.rows("in")} == {("READY", 0)}
+        assert stack.landed("in") == set()
+
+        proxy.data.rate = QUICKER
+        stack.start("transfers")
+        wait_until(lambda: stack.landed("in") == set(whole), SLACK, what="all files")
+        assert digests(stack.landing("in")) == whole
+        assert watch.halves == []
+        assert {row.attempts for row in stack.rows("in")} == {0}
+        # The proxy and two kernels held some of what was under way when the line was closed.
+        assert proxy.data.bytes_down < BIG + 3_000_000
