@@ -38,7 +38,7 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
     if isinstance(done, rounds.Skipped):
         return {"route": route, "skipped": done.why}
     if done.more or STOP.begun:
-        # Told to stop, we take no other message: the rest is for whoever comes next, and not at the next tick.
+        # Told to stop, we take no other message: the rest is for whoever comes next, not for the next tick.
         once(the_route)
     outcome = done.outcome
     if outcome.failed:

@@ -12,7 +12,8 @@ from celery import Celery
 
 import beat_schedule
 from workers import broker, lifecycle, settings
-from workers.errors import ConfigurationError, TowlineError
+from workers.errors import TowlineError
+from workers.private import make_state_dir
 from workers.settings.unbuilt import check_built
 
 POLLS = "towline.polls"
@@ -82,15 +83,8 @@ def build(config: settings.Settings) -> Celery:
     """The app for one configuration. Raises BrokerNotRunning where no broker is configured and none runs."""
     settings.check_time_budget(config)
     check_built(config)
-    try:
-        # Beat keeps its state file there, and may be the first of all to start on this machine.
-        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as refused:
-        raise ConfigurationError(
-            str(config.state_dir),
-            f"state_dir can't be made: {refused.strerror}",
-            "make it, writable for this user, or name another under [towline]",
-        ) from refused
+    # Beat keeps its state file there, and may be the first of all to start on this machine.
+    make_state_dir(config.state_dir)
     app = Celery(
         "towline",
         include=["tasks.poll", "tasks.fetch", "tasks.probe", "tasks.upkeep"],

@@ -223,6 +223,15 @@ def test_wrong_configuration_starts_nothing(
     assert not (up.state / "broker").exists()
 
 
+def test_a_state_dir_that_cannot_be_made_is_said(start_up: Callable[..., Up], tmp_path: Path) -> None:
+    """A file in its place, a folder of somebody else's: 2, and the folder by its name."""
+    (tmp_path / "state").write_text("a file")
+    up = start_up("--no-flower")
+    assert up.process.wait(COMES_UP_WITHIN) == 2
+    assert f"towline: {up.state}: state_dir can't be made: File exists" in up.said
+    assert "Traceback" not in up.said
+
+
 def test_taken_flower_port_is_said(start_up: Callable[..., Up]) -> None:
     """A port for Flower that somebody else has is an error before anything starts, when it was asked for."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

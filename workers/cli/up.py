@@ -26,7 +26,7 @@ from workers.cli import configuration
 from workers.cli.exits import INTERRUPTED
 from workers.cli.tree import Member, ProcessTree
 from workers.errors import ConfigurationError
-from workers.private import write_private
+from workers.private import make_state_dir, write_private
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -153,7 +153,7 @@ def locked(state_dir: Path) -> Iterator[None]:
 
     A lock of the kernel, so it ends with its holder however he ends.
     """
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_state_dir(state_dir)
     with (state_dir / "up.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
