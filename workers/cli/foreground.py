@@ -101,7 +101,12 @@ def _show_wire(ctx: click.Context, param: click.Parameter, wanted: bool) -> None
         # With --verbose the same lines would come twice.
         wire.log.propagate = False
         wire.log.addHandler(shown)
-        ctx.call_on_close(lambda: wire.log.removeHandler(shown))
+
+        def stop() -> None:
+            wire.log.removeHandler(shown)
+            wire.log.propagate = True
+
+        ctx.call_on_close(stop)
         ctx.meta[_WIRE] = True
 
 
