@@ -11,6 +11,7 @@ import pytest
 from workers.cli import demo_audience
 from workers.cli.demo_audience import Audience
 from workers.cli.demo_scene import Made, Maker, Scene
+from workers.settings import load
 
 REBUILT = "{'route': 'demo', 'listed': 3, 'reconnects': 1, 'seconds': 0.2}"
 NOT_REBUILT = "{'route': 'demo', 'listed': 3, 'reconnects': 0, 'seconds': 0.2}"
@@ -34,6 +35,13 @@ def audience(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Audience:
 
 def end_by_itself(audience: Audience) -> None:
     audience._end_in_time(0, lambda: None)
+
+
+def test_the_demos_certificate_is_verified(scene: Scene) -> None:
+    """Implicit TLS, and trust in an authority made for this demo, not in whatever comes."""
+    demo = load(scene.configuration, environ={}).endpoints["demo"]
+    assert (demo.tls, demo.verify, demo.fingerprint) == ("implicit", True, ())
+    assert demo.ca_file == scene.folder / "ca.pem"
 
 
 def test_all_whole_and_a_line_rebuilt_is_success(scene: Scene, audience: Audience) -> None:
