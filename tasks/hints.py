@@ -17,14 +17,21 @@ log = logging.getLogger("towline.hints")
 MOST = 32  # hints of one route at a time; a fetch that filled its batch hints for one more
 
 
-def hint(process: Process, route: Route) -> int:
-    """Send as many hints as batches are ready, at most 32. Returns how many were sent."""
+def hint(process: Process, route: Route, *, already: int = 0) -> int:
+    """Send as many hints as batches are ready, at most 32. Returns how many were sent.
+
+    already: how many this poll has sent before it listed. They may be used up by now, so what is ready gets
+    one more in any case; a hint too many costs milliseconds, one too few the time until the next tick.
+    """
     counts = process.ledger.polls.counts(route.name)
     batches = max(
         math.ceil(counts.ready / route.batch.files), math.ceil(counts.ready_bytes / route.batch.bytes)
     )
+    due = min(batches, counts.ready, MOST)
+    if already:
+        due = max(due - already, min(due, 1))
     sent = 0
-    while sent < min(batches, counts.ready, MOST) and once(route):
+    while sent < due and once(route):
         sent += 1
     return sent
 

@@ -27,8 +27,7 @@ def poll(route: str) -> dict[str, Any]:
         return {"route": route, "skipped": found.why}
     if found.next_look_in is not None and process.ledger.routes.ask_look(route, found.next_look_in):
         look_again(the_route, found.next_look_in, expires=process.settings.poll_hard_limit)
-    if not hinted:
-        hinted = hint(process, the_route)
+    hinted += hint(process, the_route, already=hinted)
     return {
         "route": route,
         "listed": found.listed,

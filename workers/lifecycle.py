@@ -12,6 +12,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from workers import metrics
 from workers.process import here
 from workers.settings import Settings
 from workers.stopping import STOP
@@ -52,6 +53,8 @@ def connect(app: Celery, config: Settings) -> None:
 
     def hang_up(**_: Any) -> None:
         here(config).close()  # polite, and nothing depends on it
+
+    metrics.register(config)  # Flower's /metrics shows what is registered in its process
 
     for signal, handler in (
         (signals.worker_init, refuse_other_pools),

@@ -5,11 +5,13 @@ The tasks and the foreground verbs (`towline run`, say) are thin shells around t
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers import detect, errors, sources
+from workers import detect, errors, metrics, sources
 from workers.crashpoints import crashpoint
 from workers.ftps.connection import Connection
 from workers.ftps.errors import Refused
@@ -60,6 +62,14 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
 
     Raises ListingFailed when nothing usable came, and what `Session.run` raises.
     """
+    listing: Counter[metrics.Key] = Counter()
+    try:
+        return _poll(process, route, tally, listing)
+    finally:
+        _count(process, route, listing)
+
+
+def _poll(process: Process, route: Route, tally: Tally, counted: Counter[metrics.Key]) -> Polled | Skipped:
     ledger = process.ledger
     before = ledger.routes.get(route.name)
     if before.paused_at is not None:
@@ -71,7 +81,9 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
     if under_way is None:
         return Skipped(route.name, "polling")
     try:
+        began = time.monotonic()
         listed = _listed(session, route, tally)
+        counted.update(metrics.of_listing(route.name, time.monotonic() - began))
         crashpoint("listed")
         decision = detect.decide(
             listed.entries,
@@ -155,6 +167,27 @@ def fetch(
     The line comes first and the claims after it: what is claimed is worked on at once.
     Raises what `Session.run` raises; files that fail on their own account are in the outcome.
     """
+    outcome = Outcome()
+    try:
+        return _fetch(process, route, tally, outcome, paths, stop)
+    finally:
+        # Also what was published before something was raised.
+        _count(process, route, metrics.of_batch(route.name, outcome))
+
+
+def _count(process: Process, route: Route, added: Counter[metrics.Key]) -> None:
+    """Bring what a round did into the fleet's counters."""
+    process.ledger.counters.add(added + metrics.of_line(process.session(route.endpoint)))
+
+
+def _fetch(
+    process: Process,
+    route: Route,
+    tally: Tally,
+    outcome: Outcome,
+    paths: Sequence[str] | None,
+    stop: StopFlag,
+) -> Fetched | Skipped:
     ledger = process.ledger
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
@@ -164,10 +197,9 @@ def fetch(
         if ledger.sources.any_due(route.name):
             session.refuse_if_closed()
             _clear_sources(process, route, session, tally, stop)
-        return Fetched(Outcome(), more=False)
+        return Fetched(outcome, more=False)
     store = process.store(route)
     session.refuse_if_closed()
-    outcome = Outcome()
     if paths is None:
         session.run(lambda _line: None, name="open", tally=tally)
         claims = ledger.claims.claim(
@@ -186,13 +218,21 @@ def fetch(
     janitor = process.janitor
     janitor.hold(claim.path_id for claim in claims)
     try:
-        done = fetch_batch(route, session, ledger, store, claims, tally=tally, stop=stop, holds=janitor.holds)
+        fetch_batch(
+            route,
+            session,
+            ledger,
+            store,
+            claims,
+            tally=tally,
+            stop=stop,
+            holds=janitor.holds,
+            outcome=outcome,
+        )
     finally:
         janitor.release()
     _clear_sources(process, route, session, tally, stop)
-    done.vanished += outcome.vanished
-    done.already += outcome.already
-    return Fetched(done, more=paths is None and _filled(route, claims))
+    return Fetched(outcome, more=paths is None and _filled(route, claims))
 
 
 def _clear_sources(

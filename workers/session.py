@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
@@ -72,11 +73,20 @@ class Counters:
 
     builds: Counter[Reason] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)  # failed connects, by class of error
+    data_sessions: Counter[str] = field(default_factory=Counter)  # data channels resumed: "true" or "false"
 
     @property
     def reconnects(self) -> int:
         """Lines rebuilt with success, whatever the reason."""
         return sum(count for reason, count in self.builds.items() if reason is not Reason.FIRST_USE)
+
+    def since(self, earlier: Counters) -> Counters:
+        """What has come since `earlier`."""
+        return Counters(
+            self.builds - earlier.builds,
+            self.failures - earlier.failures,
+            self.data_sessions - earlier.data_sessions,
+        )
 
 
 class _NotYet(ftps.Transient):
@@ -93,10 +103,12 @@ class Session:
         where the endpoint wants it."""
         self.endpoint = endpoint
         self.counters = Counters()
+        self._taken = Counters()
         self._ledger = ledger
         self._wire = into_log(endpoint.name) if wire is None and endpoint.wire_log else wire
         self._line: Connection | None = None
         self._line_pid = os.getpid()
+        self._line_data: Counter[str] = Counter()  # of the line in hand, as far as counted
         self._next_build = Reason.FIRST_USE
         self._building = False
         self._progressed = False
@@ -150,6 +162,15 @@ class Session:
                 self._ask(line)
         finally:
             self._lock.release()
+
+    def take_counters(self) -> Counters:
+        """What has been counted since this was called last."""
+        with self._lock:
+            if self._line is not None:
+                self._count_data(self._line)
+            taken = self.counters.since(self._taken)
+            self._taken = deepcopy(self.counters)
+            return taken
 
     def close(self) -> None:
         """Give the line up. The session may be used again; it then builds a new one, for rotation."""
@@ -206,6 +227,7 @@ class Session:
         self._next_build = why
         if line is not None:
             self._learn(line)
+            self._count_data(line)
             line.close()
             log.info(
                 "%s: line given up: %s%s",
@@ -214,6 +236,12 @@ class Session:
                 f" ({because})" if because else "",
                 extra={"action": "line.lost", "reason": why.value},
             )
+
+    def _count_data(self, line: Connection) -> None:
+        """Bring the line's own counts of data channels into ours."""
+        counted = {"true": line.data_resumed, "false": line.data_fresh}
+        self.counters.data_sessions.update(Counter(counted) - self._line_data)
+        self._line_data = Counter(counted)
 
     # -- building
 
@@ -246,7 +274,7 @@ class Session:
             self._tell_everybody(failure, credentials)
             raise
         self._building = False
-        self._line, self._line_pid = line, os.getpid()
+        self._line, self._line_pid, self._line_data = line, os.getpid(), Counter()
         book.connected(name, credentials)
         self._learn(line)
         reason, self._next_build = self._next_build, Reason.FIRST_USE

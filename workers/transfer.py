@@ -69,6 +69,8 @@ class Outcome:
     failed: int = 0
     first_error: str | None = None
     files: list[Receipt] = field(default_factory=list)
+    took: list[tuple[str, float]] = field(default_factory=list)
+    """What became of each file, and the seconds since it was begun."""
 
 
 def fetch_batch(
@@ -81,14 +83,18 @@ def fetch_batch(
     tally: Tally,
     stop: StopFlag,
     holds: Callable[[int], bool] = lambda _: True,
+    outcome: Outcome | None = None,
 ) -> Outcome:
     """Bring these claimed files in and publish them; every claim is ended when this returns or raises.
 
     stop: begun, no other file is begun; its grace over, the file in hand is left between two blocks. holds:
-    whether the claim of a path id is still ours. Raises ReconnectFailed, LoginRefused, CertificateRefused,
+    whether the claim of a path id is still ours. outcome: what is added to, so that a caller knows what was
+    done before something was raised. Raises ReconnectFailed, LoginRefused, CertificateRefused,
     EndpointClosed, StoreRefused, and OperationFailed or Refused where one file after the other dies of it.
     """
-    batch = _Batch(route, session, ledger, store, claims, tally, stop, holds)
+    batch = _Batch(
+        route, session, ledger, store, claims, tally, stop, holds, Outcome() if outcome is None else outcome
+    )
     try:
         batch.run()
     except _Stopped:
@@ -111,8 +117,9 @@ class _Batch:
         tally: Tally,
         stop: StopFlag,
         holds: Callable[[int], bool],
+        outcome: Outcome,
     ) -> None:
-        self.outcome = Outcome()
+        self.outcome = outcome
         self._route = route
         self._session = session
         self._ledger = ledger
@@ -122,6 +129,7 @@ class _Batch:
         self._holds = holds
         self._publisher = Publisher(route, store, ledger)
         self._open = {claim.path_id: claim for claim in claims}
+        self._began: dict[int, float] = {}
         self._group: list[Received] = []
         self._group_began = 0.0
         self._doubtful = 0
@@ -172,6 +180,7 @@ class _Batch:
         if not self._holds(claim.path_id):
             return
         self._ledger.claims.begin(claim)
+        self._began[claim.path_id] = time.monotonic()
         try:
             if self._publisher.would_be_kept(relative):
                 self._kept(claim, relative)
@@ -265,9 +274,14 @@ class _Batch:
 
     # -- how a claim ends
 
+    def _took(self, claim: Claim, outcome: str) -> None:
+        now = time.monotonic()
+        self.outcome.took.append((outcome, now - self._began.get(claim.path_id, now)))
+
     def _published(self, claim: Claim, receipt: Receipt) -> None:
         del self._open[claim.path_id]
         self.outcome.published += 1
+        self._took(claim, "published")
         self.outcome.bytes += receipt.bytes
         self.outcome.files.append(receipt)
 
@@ -275,21 +289,25 @@ class _Batch:
         self._publisher.keep(claim, relative)
         del self._open[claim.path_id]
         self.outcome.kept += 1
+        self._took(claim, "kept")
 
     def _vanished(self, claim: Claim) -> None:
         self._ledger.claims.vanished(claim)
         del self._open[claim.path_id]
         self.outcome.vanished += 1
+        self._took(claim, "vanished")
 
     def _changed(self, claim: Claim) -> None:
         self._ledger.claims.changed(claim)
         del self._open[claim.path_id]
         self.outcome.changed += 1
+        self._took(claim, "changed")
 
     def _failed(self, claim: Claim, error: str) -> None:
         self._ledger.claims.failed(claim, error, counted=True, max_attempts=self._route.max_attempts)
         del self._open[claim.path_id]
         self.outcome.failed += 1
+        self._took(claim, "failed")
         if self.outcome.first_error is None:
             self.outcome.first_error = f"{printable(claim.path)}: {error}"
         log.warning("%s: %s", printable(claim.path), error, extra={"action": "file.failed"})

@@ -215,3 +215,20 @@ def due_now(process: Process, path: bytes) -> None:
     with process.ledger._database.write() as connection:
         here = versions.c.version_id == version.version_id
         connection.execute(update(versions).where(here).values(after_next_at=0.0))
+
+
+def test_what_rounds_did_is_counted_for_the_whole_fleet(server: FtpServer, begin: Begin) -> None:
+    """Files, bytes, listings and data channels, by the names that Prometheus is told."""
+    process, route = begin()
+    (server.root / "out" / "a.xml").write_bytes(b"<a/>")
+    polled(process, route)
+    fetched(process, route)
+    counted = {
+        (metric, *(value for _, value in labels)): amount
+        for (metric, labels), amount in process.ledger.counters.all().items()
+    }
+    assert counted["towline_files_total", "statements", "published"] == 1
+    assert counted["towline_bytes_total", "statements", "in"] == 4
+    assert counted["towline_listing_seconds_sum", "statements"] > 0
+    assert counted["towline_transfer_seconds_sum", "statements", "published"] > 0
+    assert counted["towline_tls_data_sessions_total", "bank", "true"] == 2, "a listing and a file"

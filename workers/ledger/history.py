@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from workers.ledger.engine import Database
 from workers.ledger.polls import count
@@ -88,6 +88,19 @@ class RouteSummary:
     last_published_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Gauged:
+    """What monitoring asks of a route.
+
+    oldest_waiting_s: age of the oldest version not yet published, 0 where there is none. complete_at: epoch
+    seconds of the last complete listing. files: versions by state.
+    """
+
+    oldest_waiting_s: float
+    complete_at: float | None
+    files: dict[str, int]
+
+
 _claimed = and_(paths.c.owner.is_not(None), paths.c.claimed_version == versions.c.version_id)
 
 
@@ -147,6 +160,25 @@ class History:
                     )
                 )
         return found
+
+    def gauges(self, names: Iterable[str]) -> dict[str, Gauged]:
+        """What monitoring asks, of each of these routes."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            return {name: _gauged(connection, name, now) for name in names}
+
+
+def _gauged(connection: Connection, name: str, now: float) -> Gauged:
+    mine = versions.c.route == name
+    by_state = (
+        connection.execute(select(versions.c.state, func.count()).where(mine).group_by(versions.c.state))
+        .tuples()
+        .all()
+    )
+    open_ones = versions.c.state.in_([State.WAITING, State.READY, State.PUBLISHING])
+    oldest = connection.execute(select(func.min(versions.c.first_seen_at)).where(mine, open_ones)).scalar()
+    complete_at = connection.execute(select(routes.c.complete_at).where(routes.c.route == name)).scalar()
+    return Gauged(0.0 if oldest is None else max(0.0, now - oldest), complete_at, dict(by_state))
 
 
 def _files() -> Select[Any]:

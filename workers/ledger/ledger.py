@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from workers.ledger import held
 from workers.ledger.claims import Claims
+from workers.ledger.counters import Counters
 from workers.ledger.endpoints import Endpoints
 from workers.ledger.engine import Database, refuse_network_disk, sqlite_file
 from workers.ledger.forgetting import forget as forget_versions
@@ -43,6 +44,7 @@ class Ledger:
         self.sources = Sources(database)
         self.endpoints = Endpoints(database, ownership)
         self.routes = Routes(database)
+        self.counters = Counters(database)
         self.history = History(database)
         _open.add(self)
 

@@ -216,6 +216,15 @@ endpoints = Table(
     Column("paused_at", Double),
 )
 
+counters = Table(
+    "counters",
+    metadata,
+    Column("metric", String(100), primary_key=True),
+    # JSON, [["route", "statements"], …], in the metric's own order.
+    Column("labels", String(400), primary_key=True),
+    Column("value", Double, nullable=False),
+)
+
 permits = Table(
     "permits",
     metadata,

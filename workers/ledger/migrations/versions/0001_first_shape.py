@@ -101,6 +101,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("owner IS NOT NULL"),
     )
     op.create_table(
+        "counters",
+        sa.Column("metric", sa.String(length=100), nullable=False),
+        sa.Column("labels", sa.String(length=400), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("metric", "labels"),
+    )
+    op.create_table(
         "permits",
         sa.Column("permit_id", Id, autoincrement=True, nullable=False),
         sa.Column("endpoint", sa.String(length=255), nullable=False),

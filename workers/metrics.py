@@ -1,0 +1,148 @@
+"""What Prometheus is told: counters that tasks add to the ledger, and gauges that the ledger knows anyway.
+
+Everything is in the ledger, so it is the fleet's, survives every process, and needs no port of its own:
+Flower's `/metrics` shows it beside Celery's own figures (`register`).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from workers.ledger.counters import Key as Key
+from workers.process import Process, here
+
+if TYPE_CHECKING:
+    from workers.session import Session
+    from workers.settings import Settings
+    from workers.transfer import Outcome
+
+COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "towline_files_total": ("Files by what became of them.", ("route", "outcome")),
+    "towline_bytes_total": ("Bytes of published files.", ("route", "direction")),
+    "towline_reconnects_total": ("Lines rebuilt.", ("endpoint", "reason")),
+    "towline_connect_failures_total": ("Connects that failed.", ("endpoint", "kind")),
+    "towline_tls_data_sessions_total": ("Data channels by TLS resumption.", ("endpoint", "resumed")),
+}
+HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "towline_transfer_seconds": ("Seconds from a file's beginning to its outcome.", ("route", "outcome")),
+    "towline_listing_seconds": ("Seconds of a poll's listing.", ("route",)),
+}
+BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0, math.inf)  # seconds
+
+
+def of_listing(route: str, seconds: float) -> Counter[Key]:
+    """What one poll adds."""
+    return _observed("towline_listing_seconds", (("route", route),), seconds)
+
+
+def of_batch(route: str, outcome: Outcome) -> Counter[Key]:
+    """What one batch adds."""
+    added: Counter[Key] = Counter()
+    for what in ("published", "already", "vanished", "changed", "kept", "failed"):
+        added["towline_files_total", (("route", route), ("outcome", what))] += getattr(outcome, what)
+    added["towline_bytes_total", (("route", route), ("direction", "in"))] += outcome.bytes
+    for what, seconds in outcome.took:
+        added += _observed("towline_transfer_seconds", (("route", route), ("outcome", what)), seconds)
+    return added
+
+
+def of_line(session: Session) -> Counter[Key]:
+    """What this session's line has been through since this was asked last."""
+    name, since = session.endpoint.name, session.take_counters()
+    added: Counter[Key] = Counter()
+    for reason, count in since.builds.items():
+        if reason != "first_use":
+            added["towline_reconnects_total", (("endpoint", name), ("reason", reason.value))] += count
+    for kind, count in since.failures.items():
+        added["towline_connect_failures_total", (("endpoint", name), ("kind", kind))] += count
+    for resumed, count in since.data_sessions.items():
+        added["towline_tls_data_sessions_total", (("endpoint", name), ("resumed", resumed))] += count
+    return added
+
+
+def _observed(metric: str, labels: tuple[tuple[str, str], ...], seconds: float) -> Counter[Key]:
+    bucket = BUCKETS[bisect_left(BUCKETS, seconds)]
+    return Counter({(metric, (*labels, ("le", str(bucket)))): 1, (f"{metric}_sum", labels): seconds})
+
+
+def register(settings: Settings, registry: CollectorRegistry = REGISTRY) -> None:
+    """Let a Prometheus registry, by default the one that Flower shows, tell ours as well."""
+    registry.register(_Fleet(settings))
+
+
+class _Fleet(Collector):
+    """Asks the ledger anew at each scrape."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def describe(self) -> Iterable[Metric]:
+        # Nothing: the registry would collect to find names out, and registering must not open the ledger.
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        process = here(self._settings)
+        values = process.ledger.counters.all()
+        yield from _counters(values)
+        yield from _histograms(values)
+        yield from _gauges(process)
+
+
+def _counters(values: Mapping[Key, float]) -> Iterator[Metric]:
+    for name, (told, labels) in COUNTERS.items():
+        family = CounterMetricFamily(name, told, labels=labels)
+        for (metric, pairs), value in values.items():
+            if metric == name:
+                family.add_metric([dict(pairs)[label] for label in labels], value)
+        yield family
+
+
+def _histograms(values: Mapping[Key, float]) -> Iterator[Metric]:
+    for name, (told, labels) in HISTOGRAMS.items():
+        family = HistogramMetricFamily(name, told, labels=labels)
+        seen = {pairs[: len(labels)]: 0.0 for (metric, pairs) in values if metric == name}
+        for pairs in seen:
+            below = 0.0
+            buckets: list[tuple[str, float]] = []
+            for bound in BUCKETS:
+                below += values.get((name, (*pairs, ("le", str(bound)))), 0.0)
+                buckets.append(("+Inf" if bound == math.inf else str(bound), below))
+            total = values.get((f"{name}_sum", pairs), 0.0)
+            family.add_metric([value for _, value in pairs], buckets, total)
+        yield family
+
+
+def _gauges(process: Process) -> Iterator[Metric]:
+    oldest = GaugeMetricFamily(
+        "towline_oldest_waiting_seconds", "Age of the oldest file not yet published.", labels=["route"]
+    )
+    listed = GaugeMetricFamily(
+        "towline_last_complete_listing_timestamp_seconds",
+        "When a listing was last complete.",
+        labels=["route"],
+    )
+    files = GaugeMetricFamily("towline_files", "Versions in the ledger by state.", labels=["route", "state"])
+    for route, gauged in process.ledger.history.gauges(process.settings.routes).items():
+        oldest.add_metric([route], gauged.oldest_waiting_s)
+        if gauged.complete_at is not None:
+            listed.add_metric([route], gauged.complete_at)
+        for state, count in gauged.files.items():
+            files.add_metric([route, state], count)
+    ends = GaugeMetricFamily(
+        "towline_certificate_expiry_timestamp_seconds",
+        "When the server's certificate ends.",
+        labels=["endpoint"],
+    )
+    for name in process.settings.endpoints:
+        until = process.ledger.endpoints.get(name).certificate_not_after
+        if until is not None:
+            ends.add_metric([name], until)
+    yield from (oldest, listed, files, ends)
