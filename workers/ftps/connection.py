@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from workers.ftps import data as channel
 from workers.ftps.control import Farewell, Reply, command, refusal
@@ -27,10 +28,10 @@ from workers.ftps.errors import (
     Transient,
 )
 from workers.ftps.features import Features
-from workers.ftps.folder import Listing, curtailed, entries, itself
+from workers.ftps.folder import Listing, curtailed, read_itself
 from workers.ftps.inquiry import Stat, flights, stat_of
 from workers.ftps.line import Line
-from workers.ftps.listing import Entry, parse_list_line, parse_mlsd_line
+from workers.ftps.listing import BadLines, Entry, read_list, read_mlsd
 from workers.ftps.peer import Peer
 from workers.ftps.states import State
 from workers.ftps.stream import ClearText, Stream
@@ -40,6 +41,9 @@ __all__ = ["Connection", "Digest", "Listing", "Peer", "Stat"]
 
 # 501 is not among them: some servers say it of an argument, others of a folder that isn't there.
 _UNKNOWN_COMMAND = frozenset({500, 502, 504})
+
+# Blocks of a listing → its entries; lines that are none go to the second argument.
+_Read = Callable[[Iterable[memoryview], BadLines], Iterator[Entry]]
 
 
 class Connection:
@@ -233,37 +237,32 @@ class Connection:
         """
         if self.features.mlsd:
             try:
-                return self._listing("MLSD", path, parse_mlsd_line)
+                return self._listing("MLSD", path, read_mlsd)
             except Refused as refused:
                 if refused.code not in _UNKNOWN_COMMAND:
                     raise
             self._line.features = replace(self.features, mlsd=False)
-        return Listing(self._list_rows(path, self._listing("LIST", path, self._unix_line())), self._line.die)
+        read = partial(read_list, now=time.time(), zone=self.peer.zone)
+        return Listing(self._list_rows(path, self._listing("LIST", path, read)), self._line.die)
 
-    def _unix_line(self) -> Callable[[bytes], Entry | None]:
-        now, zone = time.time(), self.peer.zone
-        return lambda line: parse_list_line(line, now=now, zone=zone)
-
-    def _listing(self, verb: str, path: bytes, parse: Callable[[bytes], Entry | None]) -> Listing:
+    def _listing(self, verb: str, path: bytes, read: _Read) -> Listing:
         with self._line.operation():
             data = self._line.begin(verb, path)
-        return Listing(self._rows(verb, data, parse), self._line.die)
+        return Listing(self._rows(verb, data, read), self._line.die)
 
-    def _rows(
-        self, verb: str, data: Stream, parse: Callable[[bytes], Entry | None]
-    ) -> Generator[Entry, None, str | None]:
+    def _rows(self, verb: str, data: Stream, read: _Read) -> Generator[Entry, None, str | None]:
         """The entries of a listing under way; returns why it is not complete, None if it is."""
-        odd: list[str] = []
+        bad = BadLines()
         with self._line.operation():
             incoming = channel.Incoming(data, idle=self.peer.idle_timeout)
-            yield from entries(incoming, parse, odd)
+            yield from read(incoming, bad)
             self._line.end_of_data()
             if isinstance(incoming.end, NoAnswer):
                 raise TransferBroken(str(incoming.end), loss=incoming.end.loss)
             reply = self._line.final_reply(verb, all_moved=False)
             if incoming.end is not None:
                 raise TransferBroken(f"{verb}: {incoming.end}")
-        return curtailed(reply, odd)
+        return curtailed(reply, bad)
 
     def _list_rows(self, path: bytes, listing: Listing) -> Generator[Entry, None, str | None]:
         """The same for LIST, where nothing may mean three things.
@@ -279,7 +278,7 @@ class Connection:
         if not empty or not listing.complete:
             return listing.reason
         try:
-            with self._listing("LIST", b"-a " + path, itself) as again:
+            with self._listing("LIST", b"-a " + path, read_itself) as again:
                 if list(again):
                     return None
         except Refused as refused:

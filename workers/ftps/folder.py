@@ -9,7 +9,7 @@ from typing import Self
 
 from workers.ftps.control import Reply
 from workers.ftps.errors import LineLost
-from workers.ftps.listing import BadLine, Entry, LineSplitter
+from workers.ftps.listing import BadLines, Entry, LineSplitter
 
 # How servers say, in a 226, that they left something out (Pure-FTPd at 10,000; vsftpd).
 _CURTAILED = ("truncated", "failed to open", "permission denied")
@@ -56,32 +56,19 @@ class Listing:
         self.complete = self.reason is None
 
 
-def entries(
-    blocks: Iterable[memoryview], parse: Callable[[bytes], Entry | None], odd: list[str]
-) -> Iterator[Entry]:
-    """Blocks of a listing → entries. A line nobody can read goes to `odd`, and spoils nothing."""
-    splitter = LineSplitter()
-    for line in chain((line for block in blocks for line in splitter.feed(block)), splitter.rest()):
-        if not line:
-            continue
-        try:
-            entry = parse(line)
-        except BadLine as error:
-            odd.append(str(error))
-            continue
-        if entry is not None:
-            yield entry
-
-
-def curtailed(reply: Reply, odd: list[str]) -> str | None:
+def curtailed(reply: Reply, bad: BadLines) -> str | None:
     """Why a listing that ended well is not the whole folder all the same; None: it is."""
     if any(words in reply.text.lower() for words in _CURTAILED):
         return str(reply)
-    if odd:
-        return f"{len(odd)} lines not understood, the first: {odd[0]}"
+    if bad.count:
+        return f"lines not understood: {bad.count}, the first: {bad.first}"
     return None
 
 
-def itself(line: bytes) -> Entry | None:
-    """A parser that finds nothing but the folder itself in what `ls -la` says."""
-    return Entry(b".", "dir", None, None, 1.0) if line.endswith(b" .") else None
+def read_itself(blocks: Iterable[memoryview], _: BadLines) -> Iterator[Entry]:
+    """Nothing but the folder itself, as often as it is found in what `ls -la` says."""
+    splitter = LineSplitter()
+    for lines in chain(map(splitter.feed, blocks), (splitter.rest(),)):
+        for line in lines:
+            if line.endswith(b" ."):
+                yield Entry(b".", "dir", None, None, 1.0)

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.ftps.errors import ProtocolError
-from workers.ftps.folder import entries
 from workers.ftps.listing import (
     MAX_LINE,
     BadLine,
+    BadLines,
     Entry,
     LineSplitter,
     parse_list_line,
     parse_mlsd_line,
     parse_time_value,
+    read_mlsd,
 )
 
 
@@ -199,9 +200,7 @@ def test_lines_of_list_that_are_no_entries(line: bytes) -> None:
     assert listed(line) is None
 
 
-@pytest.mark.parametrize(
-    "line", [b"README", b"04-22-26  05:04PM  x n", b"-rw-r--r-- 1 0 0 x Nov 22 11:47 n"]
-)
+@pytest.mark.parametrize("line", [b"README", b"04-22-26  05:04PM  x n", b"-rw-r--r-- 1 0 0 x Nov 22 11:47 n"])
 def test_other_lines_are_bad(line: bytes) -> None:
     """A line in no format says so instead of passing as no entry."""
     with pytest.raises(BadLine):
@@ -258,7 +257,7 @@ def test_a_listing_line_without_end_is_refused() -> None:
 
 def test_a_bad_line_never_spoils_the_listing() -> None:
     """It is set aside, the others are entries (field note 29)."""
-    odd: list[str] = []
+    bad = BadLines()
     blocks = [memoryview(b"type=file; a\r\nnonsense\r\n"), memoryview(b"\r\ntype=file; b")]
-    assert [entry.name for entry in entries(blocks, parse_mlsd_line, odd)] == [b"a", b"b"]
-    assert len(odd) == 1
+    assert [entry.name for entry in read_mlsd(blocks, bad)] == [b"a", b"b"]
+    assert (bad.count, bad.first) == (1, "not understood: b'nonsense'")
