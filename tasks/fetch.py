@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.announcing import announce
-from tasks.hints import once
+from tasks.hints import once, when_free
 from workers import rounds
 from workers.app import app
 from workers.errors import ConfigurationError, FilesFailed
@@ -36,6 +36,8 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
         if the_route.then is not None:
             announce(app, process, route)
     if isinstance(done, rounds.Skipped):
+        if done.why == "busy" and paths is None:
+            when_free(process, the_route)
         return {"route": route, "skipped": done.why}
     if done.more or STOP.begun:
         # Told to stop, we take no other message: the rest is for whoever comes next, not for the next tick.

@@ -14,6 +14,7 @@ from workers.settings import Route
 
 log = logging.getLogger("towline.hints")
 
+SOON_S = 5.0  # after which a route is looked at again that found no line free
 MOST = 32  # hints of one route at a time; a fetch that filled its batch hints for one more
 
 
@@ -44,6 +45,16 @@ def once(route: Route) -> bool:
 def look_again(route: Route, in_s: float, *, expires: float) -> bool:
     """Ask for one more poll of a route in `in_s` seconds. Returns whether that was sent."""
     return _send("towline.poll", route, queue=POLLS, countdown=in_s, expires=in_s + expires)
+
+
+def when_free(process: Process, route: Route) -> bool:
+    """The endpoint's lines are all in use: look again soon, once a route. Returns whether that was sent.
+
+    The next tick may be an hour away, and meet a full house again.
+    """
+    if not process.ledger.routes.ask_look(route.name, SOON_S):
+        return False
+    return look_again(route, SOON_S, expires=process.settings.poll_hard_limit)
 
 
 def _send(task: str, route: Route, **options: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.hints import hint, look_again
+from tasks.hints import hint, look_again, when_free
 from workers import rounds
 from workers.app import app
 from workers.process import here
@@ -24,6 +24,8 @@ def poll(route: str) -> dict[str, Any]:
     hinted = hint(process, the_route)
     found = rounds.poll(process, the_route, tally)
     if isinstance(found, rounds.Skipped):
+        if found.why == "busy":
+            when_free(process, the_route)
         return {"route": route, "skipped": found.why}
     if found.next_look_in is not None and process.ledger.routes.ask_look(route, found.next_look_in):
         look_again(the_route, found.next_look_in, expires=process.settings.poll_hard_limit)

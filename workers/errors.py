@@ -73,6 +73,12 @@ class EndpointClosed(TowlineError):
     names = ("endpoint", "since", "reason")
 
 
+class EndpointBusy(TowlineError):
+    """As many lines as `max_sessions` allows are in use, over the whole fleet (exit code 3)."""
+
+    names = ("endpoint", "max_sessions", "waited_s")
+
+
 class FilesFailed(TowlineError):
     """Some files of a batch failed; the others were published (exit code 1)."""
 

@@ -1,7 +1,8 @@
 """The janitor: one thread a process, which keeps alive what the process holds while it works.
 
-It renews the leases of claims, and asks idle lines that have `keepalive` set. It must never be the
-reason why a process lives on: it is a daemon thread and holds nothing that an exit would have to give back.
+It renews the leases of claims and lines, asks idle lines that have `keepalive` set, and gives up those that
+somebody else waits for. It must never be the reason why a process lives on: it is a daemon thread and holds
+nothing that an exit would have to give back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from workers.session import Session
 
 log = logging.getLogger("towline.janitor")
 
+GIVE_WAY_S = 0.5
+"""So often an idle line of an endpoint with `max_sessions` looks whether somebody waits for its permit."""
+
 
 class Janitor:
     """Renews this process's leases every third of a lease, and knows which of them are lost."""
@@ -31,6 +35,7 @@ class Janitor:
         self._held: frozenset[int] = frozenset()
         self._renewed_at = time.monotonic()
         self._due_at = 0.0
+        self._lines_wait_until = 0.0
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="towline-janitor", daemon=True)
         self._thread.start()
@@ -78,6 +83,12 @@ class Janitor:
             for session in self._sessions():
                 if session.endpoint.keepalive is not None:
                     self._keep_alive(session, session.endpoint.keepalive)
+            try:
+                self._keep_lines()
+            except SQLAlchemyError as failure:
+                # `Permit.needed` says yes in time, and the line is given up.
+                log.warning("lines not renewed: %s", failure, extra={"action": "permit.not_renewed"})
+                self._lines_wait_until = time.monotonic() + self._lease / 20
 
     def _keep_alive(self, session: Session, every: float) -> None:
         try:
@@ -96,7 +107,31 @@ class Janitor:
         waits = [session.endpoint.keepalive / 2 for session in self._sessions() if session.endpoint.keepalive]
         if self._held:
             waits.append(max(0.0, self._due_at - time.monotonic()))
+        now = time.monotonic()
+        for permit in [session.permit for session in self._sessions() if session.permit.held]:
+            due_at = max(permit.fresh_at + self._lease / 3, self._lines_wait_until)
+            waits.append(max(0.0, due_at - now))
+            if permit.limited:
+                waits.append(GIVE_WAY_S)
         return min(waits, default=None)
+
+    def _keep_lines(self) -> None:
+        """Renew the rows of the lines held, and give up the idle ones that somebody waits for."""
+        asked_at = time.monotonic()
+        if asked_at < self._lines_wait_until:
+            return
+        held = {session.endpoint.name: session for session in self._sessions() if session.permit.held}
+        if any(asked_at - session.permit.fresh_at >= self._lease / 3 for session in held.values()):
+            told = {name: session.facts() for name, session in held.items()}
+            ours = self._ledger.permits.renew(told, lease_s=self._lease)
+            for name, session in held.items():
+                facts = told[name]
+                if name not in ours and facts is not None and not session.permit.limited:
+                    session.permit.built(facts)  # we were frozen, and counted as dead: nobody minds
+                else:
+                    session.permit.renewed(ours=name in ours, asked_at=asked_at)
+        for session in held.values():
+            session.give_way()
 
     def _renew(self) -> None:
         with self._guard:

@@ -56,9 +56,12 @@ class Process:
         """The session for an endpoint; its line is built at the first operation. Raises UnknownName."""
         with self._guard:
             if endpoint not in self._sessions:
-                self._sessions[endpoint] = Session(self.settings.endpoint(endpoint), self.ledger)
-                if self._sessions[endpoint].endpoint.keepalive is not None:
-                    self.janitor.wake()
+                self._sessions[endpoint] = Session(
+                    self.settings.endpoint(endpoint),
+                    self.ledger,
+                    lease_s=self.settings.lease,
+                    holding=self.janitor.wake,
+                )
             return self._sessions[endpoint]
 
     def store(self, route: Route) -> LocalFolder:
@@ -68,13 +71,15 @@ class Process:
     def close(self) -> None:
         """Close the lines, the janitor and the ledger; the opposite order of making."""
         with self._guard:
-            if self._janitor is not None:
-                self._janitor.close()
-            for session in self._sessions.values():
-                session.close()
-            if self._ledger is not None:
-                self._ledger.close()
+            janitor, sessions, ledger = self._janitor, self._sessions, self._ledger
             self._sessions, self._janitor, self._ledger = {}, None, None
+        # Without the guard: the janitor may be about to ask for the sessions.
+        if janitor is not None:
+            janitor.close()
+        for session in sessions.values():
+            session.close()
+        if ledger is not None:
+            ledger.close()
 
 
 _here: tuple[int, Process] | None = None

@@ -71,12 +71,22 @@ def poll(process: Process, route: Route, tally: Tally) -> Polled | Skipped:
 
 def _poll(process: Process, route: Route, tally: Tally, counted: Counter[metrics.Key]) -> Polled | Skipped:
     ledger = process.ledger
-    before = ledger.routes.get(route.name)
-    if before.paused_at is not None:
+    if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
     session = process.session(route.endpoint)
     session.refuse_if_closed()
-    target = str(route.local)
+    try:
+        with session.reserved():
+            return _list_and_compare(process, route, session, tally, counted)
+    except errors.EndpointBusy:
+        return Skipped(route.name, "busy")
+
+
+def _list_and_compare(
+    process: Process, route: Route, session: Session, tally: Tally, counted: Counter[metrics.Key]
+) -> Polled | Skipped:
+    ledger, target = process.ledger, str(route.local)
+    before = ledger.routes.get(route.name)
     under_way = ledger.polls.begin(route.name, target, until_s=process.settings.poll_hard_limit)
     if under_way is None:
         return Skipped(route.name, "polling")
@@ -164,7 +174,7 @@ def fetch(
 ) -> Fetched | Skipped:
     """Fetch one batch of what is ready, or of `paths`, and publish it.
 
-    The line comes first and the claims after it: what is claimed is worked on at once.
+    The permit comes first, then the line, then the claims: what is claimed is worked on at once.
     Raises what `Session.run` raises; files that fail on their own account are in the outcome.
     """
     outcome = Outcome()
@@ -193,13 +203,30 @@ def _fetch(
         return Skipped(route.name, "paused")
     ledger.claims.end_leases(_attempts(process))
     session = process.session(route.endpoint)
-    if paths is None and not ledger.polls.counts(route.name).ready:
-        if ledger.sources.any_due(route.name):
-            session.refuse_if_closed()
-            _clear_sources(process, route, session, tally, stop)
+    nothing_ready = paths is None and not ledger.polls.counts(route.name).ready
+    if nothing_ready and not ledger.sources.any_due(route.name):
         return Fetched(outcome, more=False)
-    store = process.store(route)
     session.refuse_if_closed()
+    try:
+        with session.reserved():
+            if nothing_ready:
+                _clear_sources(process, route, session, tally, stop)
+                return Fetched(outcome, more=False)
+            return _fetch_batch(process, route, session, tally, outcome, paths, stop)
+    except errors.EndpointBusy:
+        return Skipped(route.name, "busy")
+
+
+def _fetch_batch(
+    process: Process,
+    route: Route,
+    session: Session,
+    tally: Tally,
+    outcome: Outcome,
+    paths: Sequence[str] | None,
+    stop: StopFlag,
+) -> Fetched:
+    ledger, store = process.ledger, process.store(route)
     if paths is None:
         session.run(lambda _line: None, name="open", tally=tally)
         claims = ledger.claims.claim(
@@ -299,6 +326,7 @@ def upkeep(process: Process) -> Kept:
         if route.direction == "pull" and isinstance(route.local, Path) and route.local.is_dir():
             keep = ledger.claims.temps(route.name, str(route.local))
             removed += process.store(route).sweep(keep)
+    ledger.permits.sweep()
     pruned = ledger.forget(process.settings.history)
     return Kept(sum(ended.values()), tuple(ended), removed, pruned)
 

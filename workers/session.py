@@ -13,7 +13,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,7 +29,8 @@ from workers.ftps.connection import Connection, Peer
 from workers.ftps.features import Features
 from workers.ftps.states import State
 from workers.ftps.tls import Trust
-from workers.ledger import Ledger
+from workers.ledger import Ledger, LineFacts
+from workers.permit import Permit
 from workers.settings import Endpoint
 from workers.wire_log import into_log
 
@@ -97,7 +99,13 @@ class Session:
     """At most one connection to an endpoint, rebuilt fully whenever it is not known to be alive."""
 
     def __init__(
-        self, endpoint: Endpoint, ledger: Ledger, *, wire: Callable[[str], None] | None = None
+        self,
+        endpoint: Endpoint,
+        ledger: Ledger,
+        *,
+        wire: Callable[[str], None] | None = None,
+        lease_s: float = 60.0,
+        holding: Callable[[], None] = lambda: None,
     ) -> None:
         """wire: told every command and reply, without the password (`Connection.open`); left out: the log is,
         where the endpoint wants it."""
@@ -112,6 +120,9 @@ class Session:
         self._next_build = Reason.FIRST_USE
         self._building = False
         self._progressed = False
+        self.permit = Permit(endpoint, ledger, lease_s=lease_s, holding=holding)
+        self._users = 0  # who must not lose the line in between
+        self._last_error: str | None = None
         # One operation at a time; the janitor's keep-alive only ever tries this lock.
         self._lock = threading.Lock()
 
@@ -142,11 +153,28 @@ class Session:
             self._progressed = False
             return self._on_a_ready_line(operation, tally)
 
-        with self._lock:
+        with self.reserved(), self._lock:
             try:
                 return policy(attempt)
             except ftps.Transient as lost:
                 raise self._exhausted(lost, name, tried, tally) from lost
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Have the right to a line for as long as the block lasts: nobody takes it between two operations.
+
+        Whoever claims files does so inside. At the block's end a line that somebody waits for is given up.
+        Raises EndpointBusy when `max_sessions` lines are in use and none came free in time.
+        """
+        with self._lock:
+            self._permitted()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._give_way()
 
     def progress(self) -> None:
         """A byte is durable or a file finished: what comes next deserves all attempts again."""
@@ -172,15 +200,54 @@ class Session:
             self._taken = deepcopy(self.counters)
             return taken
 
+    def give_way(self) -> None:
+        """Close an idle line that somebody waits for, then free its permit (the janitor asks)."""
+        if not self.permit.held or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._give_way()
+        finally:
+            self._lock.release()
+
+    def facts(self) -> LineFacts | None:
+        """How the line is now; None where none is held."""
+        line = self._line
+        return self._facts_of(line) if line is not None else None
+
+    def _facts_of(self, line: Connection) -> LineFacts:
+        now = time.monotonic()
+        rebuilt = {str(why): count for why, count in self.counters.builds.items() if why != Reason.FIRST_USE}
+        tls = line.tls.version if line.tls is not None else None
+        return LineFacts(now - line.opened_at, now - line.used_at, tls, rebuilt, self._last_error)
+
     def close(self) -> None:
         """Give the line up. The session may be used again; it then builds a new one, for rotation."""
         with self._lock:
             if self._own_line() is not None:
                 self._drop(Reason.ROTATION)
+            self.permit.free()
+
+    def _permitted(self) -> None:
+        """Have a permit, where one is needed; a line whose permit another may have by now is closed first."""
+        if self.permit.needed:
+            if self._own_line() is not None:
+                self._drop(Reason.ROTATION)
+            self.permit.take()
+
+    def _give_way(self) -> None:
+        """Keep the line unless somebody waits for it, and no permit without a line."""
+        if self._users:
+            return
+        line = self._own_line()
+        if line is not None and (line.state is State.DEAD or self.permit.needed or self.permit.wanted):
+            self._drop(Reason.ROTATION if line.state is not State.DEAD else Reason.PROTOCOL)
+        if self._line is None:
+            self.permit.free()
 
     # -- one attempt
 
     def _on_a_ready_line(self, operation: Callable[[Connection], T], tally: Tally) -> T:
+        self._permitted()
         line = self._usable_line() or self._build(tally)
         try:
             return operation(line)
@@ -225,6 +292,8 @@ class Session:
     def _drop(self, why: Reason, because: BaseException | None = None) -> None:
         line, self._line = self._line, None
         self._next_build = why
+        if because is not None:
+            self._last_error = f"{type(because).__name__}: {because}"
         if line is not None:
             self._learn(line)
             self._count_data(line)
@@ -271,6 +340,7 @@ class Session:
             )
         except ftps.FtpsError as failure:
             self.counters.failures[type(failure).__name__] += 1
+            self._last_error = f"{type(failure).__name__}: {failure}"
             self._tell_everybody(failure, credentials)
             raise
         self._building = False
@@ -279,6 +349,7 @@ class Session:
         self._learn(line)
         reason, self._next_build = self._next_build, Reason.FIRST_USE
         self.counters.builds[reason] += 1
+        self.permit.built(self._facts_of(line))
         if reason is not Reason.FIRST_USE:
             tally.reconnects += 1
         log.info("%s: line built: %s", name, reason, extra={"action": "line.built", "reason": reason.value})

@@ -39,7 +39,6 @@ def test_what_is_built_is_taken(tmp_path: Path) -> None:
     ("route", "endpoint", "key"),
     [
         ({"local": "s3://bucket/prefix"}, {}, "local"),
-        ({}, {"max_sessions": 4}, "max_sessions"),
     ],
 )
 def test_what_is_not_built_is_refused_by_its_name(

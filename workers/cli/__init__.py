@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "routes": ("routes", "A line a route: when it was last listed, what waits, what failed."),
     "history": ("history", "What happened to which file."),
     "explain": ("explain", "Why a file is, or is not, here yet."),
+    "sessions": ("sessions", "The lines held now, over the whole fleet."),
     "retry": ("control", "Try a file again."),
     "announce": ("announce", "Send follow-on tasks once more."),
     "pause": ("control", "Stop work on a route or an endpoint."),

@@ -13,6 +13,7 @@ from workers.errors import (
     BrokerNotRunning,
     CertificateRefused,
     ConfigurationError,
+    EndpointBusy,
     EndpointClosed,
     FilesFailed,
     LedgerRefused,
@@ -49,7 +50,7 @@ def code_of(failure: TowlineError) -> int:
             return WRONG
         case LoginRefused() | CertificateRefused() | PermissionRefused() | EndpointClosed():
             return REFUSED
-        case ReconnectFailed():
+        case ReconnectFailed() | EndpointBusy():
             return UNREACHABLE
         case ListingFailed() | OperationFailed():
             # Lines were built, and what was asked over them did not come whole.
@@ -78,6 +79,12 @@ def sentence(failure: TowlineError) -> str:
         case (endpoint, since, reason), EndpointClosed():
             opens = f"`towline resume {endpoint}` opens it"
             return f"{endpoint} is closed since {_moment(since)}: {reason}\n  {opens}"
+        case (endpoint, most, waited_s), EndpointBusy():
+            lines = "the one line" if most == 1 else f"all {most} lines"
+            return (
+                f"{lines} that {endpoint} allows (max_sessions) stayed in use for {waited_s:.0f} s\n"
+                "  wait, or raise it where the server allows more"
+            )
         case (endpoint, attempts, in_a_row, rebuilt, elapsed_s, last), ReconnectFailed():
             return (
                 f"{endpoint} could not be reached: {_tried(attempts, elapsed_s)}, {last}\n"

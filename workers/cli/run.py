@@ -16,9 +16,11 @@ import click
 from workers import rounds
 from workers.cli.dry_run import dry_run_of
 from workers.cli.exits import (
+    DONE,
     INTERRUPTED,
     NOT_WHOLE,
     SOME_FAILED,
+    UNREACHABLE,
     code_of,
     first_that_applies,
     sentence,
@@ -34,6 +36,7 @@ from workers.stopping import StopFlag
 
 PATIENCE = 61.0  # seconds beyond `settle`: LIST tells minutes, and such a time has to grow older than that
 SHOW_EVERY = 0.5  # seconds between two looks of the progress line at the ledger
+_BUSY = "as many lines as its endpoint allows (max_sessions) are in use"
 LEAVE_AFTER = 5.0  # seconds after Ctrl-C that a line may still hang in a read
 
 
@@ -69,6 +72,7 @@ class _Share:
     published: int = 0
     bytes: int = 0
     failed: int = 0
+    busy: bool = False  # it ended because no line was free
     others: Counter[str] = field(default_factory=Counter)
     first_error: str | None = None
     failure: BaseException | None = None
@@ -78,9 +82,13 @@ def _round(process: Process, route: Route, sessions: int) -> int:
     tally = Tally()
     found = _looked(process, route, tally)
     if isinstance(found, rounds.Skipped):
-        told = {"paused": f"it is paused; `towline resume {route.name}`", "polling": "it is being polled"}
+        told = {
+            "paused": f"it is paused; `towline resume {route.name}`",
+            "polling": "it is being polled",
+            "busy": _BUSY,
+        }
         say(f"{route.name}: {told.get(found.why, found.why)}")
-        return 0
+        return UNREACHABLE if found.why == "busy" else DONE
     with ExitStack() as opened:
         # A line, a ledger's owner and a janitor each: their claims must not be mixed up.
         others = [opened.enter_context(closing(Process(process.settings))) for _ in range(sessions - 1)]
@@ -89,6 +97,9 @@ def _round(process: Process, route: Route, sessions: int) -> int:
     waiting = process.ledger.polls.counts(route.name).waiting
     click.echo(_summary(route, found, shares, waiting))
     codes = [SOME_FAILED] if any(share.failed for share in shares) else []
+    if all(share.busy for share in shares):
+        say(f"{route.name}: {_BUSY}")
+        codes.append(UNREACHABLE)
     for share in shares:
         if isinstance(share.failure, TowlineError):
             say(f"towline: {sentence(share.failure)}")
@@ -152,6 +163,7 @@ def _fetched_something(route: Route, share: _Share, stop: StopFlag) -> bool:
     """Fetch one batch and add it up; False when there was nothing to fetch."""
     done = rounds.fetch(share.process, route, share.tally, stop=stop)
     if isinstance(done, rounds.Skipped):
+        share.busy = done.why == "busy"
         return False
     outcome = done.outcome
     share.published += outcome.published

@@ -1,8 +1,8 @@
 """The durable memory: which files are known, who works on them, what was published (SQLAlchemy Core; SQLite).
 
 `Ledger.open(url, state_dir=…)`, then one attribute a book: polls, claims, publishing, outbox, sources,
-endpoints, routes, history. It knows nothing of Celery and nothing of FTP; what goes in and comes out are the
-frozen values of `values`.
+endpoints, permits, routes, history. It knows nothing of Celery and nothing of FTP; what goes in and comes
+out are the frozen values of `values`.
 """
 
 from workers.ledger.errors import IllegalStep, StalePoll
@@ -18,8 +18,10 @@ from workers.ledger.values import (
     Counts,
     EndpointState,
     FollowOn,
+    HeldLine,
     Intent,
     Known,
+    LineFacts,
     Poll,
     Published,
     RouteState,
@@ -42,11 +44,13 @@ __all__ = [
     "Explanation",
     "FileRow",
     "FollowOn",
+    "HeldLine",
     "Holder",
     "IllegalStep",
     "Intent",
     "Known",
     "Ledger",
+    "LineFacts",
     "Poll",
     "Published",
     "RouteState",

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from workers.ledger import held
@@ -20,11 +20,12 @@ from workers.ledger.history import History
 from workers.ledger.migrate import migrate
 from workers.ledger.outbox import Outbox
 from workers.ledger.owners import Ownership, forget
+from workers.ledger.permits import Permits
 from workers.ledger.polls import Polls
 from workers.ledger.publishing import Publishing
 from workers.ledger.routes import Routes
 from workers.ledger.sources import Sources
-from workers.ledger.tables import paths, routes
+from workers.ledger.tables import paths, permits, routes
 
 
 class Ledger:
@@ -43,6 +44,7 @@ class Ledger:
         self.outbox = Outbox(database)
         self.sources = Sources(database)
         self.endpoints = Endpoints(database, ownership)
+        self.permits = Permits(database, ownership)
         self.routes = Routes(database)
         self.counters = Counters(database)
         self.history = History(database)
@@ -99,6 +101,7 @@ class Ledger:
             held.end(connection, {row.version_id: held.rest(row, now) for row in rows}, rows)
             polled = update(routes).where(routes.c.poll_owner == owner)
             connection.execute(polled.values(poll_owner=None, poll_until=None))
+            connection.execute(delete(permits).where(permits.c.owner == owner))
             forget(connection, owner)
 
     def _before_fork(self) -> None:

@@ -29,7 +29,7 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, select
 
 from workers.ledger.engine import insert_missing
-from workers.ledger.tables import owners, paths, routes
+from workers.ledger.tables import owners, paths, permits, routes
 
 _HAND = struct.Struct("<qq")
 _NOTHING = (0, 0)
@@ -92,13 +92,18 @@ class Ownership:
         row = {
             "owner": self.owner,
             "host": self.host,
-            "pid": os.getpid(),
+            "pid": self.pid,
             "lock_file": str(self.lock_file),
             "started_at": now,
         }
         insert_missing(connection, owners, row)
         self._registered = True
         return self.owner
+
+    @property
+    def pid(self) -> int:
+        """This process's number."""
+        return os.getpid()
 
     def hold(self, path_id: int, fence: int) -> None:
         """Say which file is in hand; (0, 0): none. One system call, no transaction."""
@@ -177,12 +182,13 @@ def forget(connection: Connection, owner: str) -> None:
 
 
 def forgettable(connection: Connection, ownership: Ownership, now: float) -> list[Owner]:
-    """Owners that hold no claim and no poll, and are gone, or of another host and older than a day."""
+    """Owners that hold no claim, poll or line, and are gone, or of another host and older than a day."""
     busy = set(
         connection.execute(select(paths.c.owner).where(paths.c.owner.is_not(None)).distinct()).scalars()
     )
     polling = connection.execute(select(routes.c.poll_owner).where(routes.c.poll_owner.is_not(None)))
     busy.update(polling.scalars())
+    busy.update(connection.execute(select(permits.c.owner).distinct()).scalars())
     return [
         other
         for other in known_owners(connection).values()

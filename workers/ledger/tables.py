@@ -233,17 +233,19 @@ permits = Table(
     Column("owner", String(36), nullable=False),
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("taken_at", Double, nullable=False),
-    Column("used_at", Double, nullable=False),
+    Column("taken_at", Double),
+    Column("built_at", Double),
+    Column("used_at", Double),
     Column("lease_until", Double, nullable=False),
+    # Whoever waits for a permit has a row as well, and nothing else.
     Column("waiting_since", Double),
     Column("tls", String(32)),
     Column("reconnects", Text),
     Column("last_error", Words),
     sqlite_autoincrement=True,
 )
-"""A row for every line held in the fleet."""
-Index("ix_permits_endpoint", permits.c.endpoint, permits.c.owner)
+"""A row for every line held in the fleet, and for everybody who waits for one."""
+Index("ix_permits_endpoint", permits.c.endpoint, permits.c.owner, unique=True)
 
 outbox = Table(
     "outbox",

@@ -6,6 +6,7 @@ Names are bytes, times are epoch seconds by the ledger's clock (UTC), sizes and 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,6 +212,32 @@ class Source:
     """How often the server has refused."""
     held_until: float
     """By the ledger's clock: until then nobody else takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineFacts:
+    """How a line is, told by the process that holds it. Seconds; reconnects: by reason."""
+
+    age_s: float
+    idle_s: float
+    tls: str | None
+    """Such as "TLSv1.3"; None: clear text."""
+    reconnects: Mapping[str, int]
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLine:
+    """A line that a process of the fleet holds now; idle_s is as old as its last renewal at most."""
+
+    endpoint: str
+    host: str
+    pid: int
+    age_s: float
+    idle_s: float
+    tls: str | None
+    reconnects: Mapping[str, int]
+    last_error: str | None
 
 
 @dataclass(frozen=True, slots=True)

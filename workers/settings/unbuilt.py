@@ -20,7 +20,6 @@ _ROUTES: dict[str, Callable[[Route], bool]] = {
 }
 _ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {
     "resume_uploads": lambda endpoint: endpoint.resume_uploads,
-    "max_sessions": lambda endpoint: endpoint.max_sessions is not None,
 }
 
 

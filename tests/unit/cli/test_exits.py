@@ -20,6 +20,7 @@ FAILURES = [
     (errors.PermissionRefused("bank", "/outgoing", "550 no"), 4),
     (errors.EndpointClosed("bank", "2026-01-02T03:04:05Z", "530 no"), 4),
     (errors.ReconnectFailed("bank", 5, 12, 1, 20.5, "ConnectionRefusedError"), 3),
+    (errors.EndpointBusy("bank", 2, 5.1), 3),
     (errors.OperationFailed("bank", "retrieve", 5, 4, 20.5, "EOF"), 5),
     (errors.ListingFailed("statements", "226 came without data"), 5),
     (errors.FilesFailed("statements", 2, 3, 0, "a.xml: size 3, not 5"), 1),

@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.unit.ledger.scene import ROUTE, TARGET, done, intent
-from workers.ledger import Claim, Ledger
+from workers.ledger import Claim, Ledger, LineFacts
 
 
 class Worker:
@@ -45,6 +46,24 @@ class Worker:
         while some := self.ledger.outbox.take(limit=5, hold_s=60):
             taken += [one.arguments["path"] for one in some]
         return taken
+
+    def take_permit(self, most: int) -> bool:
+        return self.ledger.permits.take("bank", most, lease_s=60, wait_s=6)
+
+    def crowd(self, most: int, for_s: float) -> list[int]:
+        """Take and leave permits; how many turns, and how many held one at most while this one did."""
+        turns, at_most, until = 0, 0, time.monotonic() + for_s
+        facts = LineFacts(0.0, 0.0, None, {}, None)
+        while time.monotonic() < until:
+            if not self.take_permit(most):
+                time.sleep(0.001)
+                continue
+            self.ledger.permits.built("bank", facts, lease_s=60)
+            at_most = max(at_most, len(self.ledger.permits.lines()))
+            self.ledger.permits.leave("bank")
+            turns += 1
+        self.ledger.permits.leave("bank")
+        return [turns, at_most]
 
     def poll(self) -> int | None:
         begun = self.ledger.polls.begin(ROUTE, TARGET, until_s=600)

@@ -114,8 +114,9 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=36), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("taken_at", sa.Double(), nullable=False),
-        sa.Column("used_at", sa.Double(), nullable=False),
+        sa.Column("taken_at", sa.Double()),
+        sa.Column("built_at", sa.Double()),
+        sa.Column("used_at", sa.Double()),
         sa.Column("lease_until", sa.Double(), nullable=False),
         sa.Column("waiting_since", sa.Double()),
         sa.Column("tls", sa.String(length=32)),
@@ -124,7 +125,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("permit_id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_permits_endpoint", "permits", ["endpoint", "owner"])
+    op.create_index("ix_permits_endpoint", "permits", ["endpoint", "owner"], unique=True)
     op.create_table(
         "routes",
         sa.Column("route", sa.String(length=255), nullable=False),

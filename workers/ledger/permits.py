@@ -1,0 +1,195 @@
+"""Who holds a line to which endpoint, over the whole fleet; and who may, where `max_sessions` limits them.
+
+A row for every line that is held. Where there is a limit the row comes before the line and goes after it: it
+is the permit. Whoever finds no permit free stands in the queue, as a row with `waiting_since`; the one that
+has waited longest is next, so that nobody starves behind a holder that comes back again and again.
+
+Rows are leased. One whose lease is over, or whose owner's lock file on this host is free, counts no more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+
+from workers.ledger.engine import Database, insert_missing
+from workers.ledger.owners import Ownership, known_owners
+from workers.ledger.tables import endpoints, permits
+from workers.ledger.values import HeldLine, LineFacts
+
+
+class Permits:
+    """`ledger.permits`. An owner has at most one row for an endpoint."""
+
+    def __init__(self, database: Database, ownership: Ownership) -> None:
+        self._database = database
+        self._ownership = ownership
+
+    def take(self, endpoint: str, most: int, *, lease_s: float, wait_s: float) -> bool:
+        """Take a permit for `lease_s` seconds, if fewer than `most` are held and nobody waits before us.
+
+        Otherwise we stand in the queue, for `wait_s` seconds from the first time we asked.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            owner = self._ownership.register(connection, now)
+            # Locks the endpoint, since a row that another is about to insert can't be locked (PostgreSQL).
+            insert_missing(connection, endpoints, {"endpoint": endpoint})
+            connection.execute(
+                select(endpoints.c.endpoint).where(endpoints.c.endpoint == endpoint).with_for_update()
+            )
+            _delete(connection, self._dead(connection, now, endpoint))
+            rows = _queue(connection, endpoint)
+            mine = next((row for row in rows if row.owner == owner), None)
+            if _is_next(rows, mine, most):
+                if mine is not None:
+                    _delete(connection, [mine])
+                connection.execute(insert(permits), self._row(endpoint, now, lease_s))
+                return True
+            if mine is None:
+                waiting = self._row(endpoint, now, wait_s) | {"waiting_since": now, "taken_at": None}
+                connection.execute(insert(permits), waiting)
+            return False
+
+    def is_our_turn(self, endpoint: str, most: int) -> bool:
+        """Whether `take` would give us one now; a short read, for those who wait."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            dead = {row.permit_id for row in self._dead(connection, now, endpoint)}
+            rows = [row for row in _queue(connection, endpoint) if row.permit_id not in dead]
+        mine = next((row for row in rows if row.owner == self._ownership.owner), None)
+        return mine is not None and _is_next(rows, mine, most)
+
+    def is_wanted(self, endpoint: str) -> bool:
+        """Whether somebody waits for a permit of this endpoint."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            waits = and_(permits.c.waiting_since.is_not(None), permits.c.lease_until > now)
+            found = select(permits.c.permit_id).where(permits.c.endpoint == endpoint, waits).limit(1)
+            return connection.execute(found).first() is not None
+
+    def built(self, endpoint: str, facts: LineFacts, *, lease_s: float) -> None:
+        """A line was built: tell what it is. Makes the row where no permit was needed."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            self._ownership.register(connection, now)
+            if not self._update(connection, endpoint, facts, now, lease_s):
+                row = self._row(endpoint, now, lease_s) | _told(facts, now)
+                connection.execute(insert(permits), row)
+
+    def renew(self, lines: Mapping[str, LineFacts | None], *, lease_s: float) -> set[str]:
+        """Renew the rows of these endpoints, and tell how their lines are (None: none is built now).
+
+        Returns the endpoints whose row still is ours; the others were taken from us, with our lease over.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            return {
+                endpoint
+                for endpoint, facts in lines.items()
+                if self._update(connection, endpoint, facts, now, lease_s)
+            }
+
+    def leave(self, endpoint: str) -> None:
+        """The line is closed, or we wait no longer."""
+        with self._database.write() as connection:
+            connection.execute(delete(permits).where(self._ours(endpoint)))
+
+    def lines(self) -> list[HeldLine]:
+        """The lines held now, over the whole fleet; permits without a line are left out."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            dead = {row.permit_id for row in self._dead(connection, now)}
+            rows = select(permits).where(permits.c.built_at.is_not(None))
+            found = connection.execute(rows.order_by(permits.c.endpoint, permits.c.built_at)).all()
+        return [_held(row, now) for row in found if row.permit_id not in dead]
+
+    def sweep(self) -> int:
+        """Delete the rows of the dead; returns how many there were."""
+        with self._database.read() as connection:
+            if not self._dead(connection, self._database.now(connection)):
+                return 0
+        with self._database.write() as connection:
+            # Asked again: one of them may have renewed its lease.
+            dead = self._dead(connection, self._database.now(connection))
+            _delete(connection, dead)
+            return len(dead)
+
+    def _dead(self, connection: Connection, now: float, endpoint: str | None = None) -> list[Row[Any]]:
+        rows = select(permits) if endpoint is None else select(permits).where(permits.c.endpoint == endpoint)
+        found = connection.execute(rows).all()
+        known = known_owners(connection) if found else {}
+        gone = {
+            owner
+            for owner in {row.owner for row in found}
+            if owner in known and self._ownership.is_gone(known[owner])
+        }
+        return [row for row in found if row.lease_until <= now or row.owner in gone]
+
+    def _ours(self, endpoint: str) -> Any:
+        return and_(permits.c.endpoint == endpoint, permits.c.owner == self._ownership.owner)
+
+    def _row(self, endpoint: str, now: float, lease_s: float) -> dict[str, Any]:
+        owner = self._ownership
+        return {
+            "endpoint": endpoint,
+            "owner": owner.owner,
+            "host": owner.host,
+            "pid": owner.pid,
+            "taken_at": now,
+            "lease_until": now + lease_s,
+        }
+
+    def _update(
+        self, connection: Connection, endpoint: str, facts: LineFacts | None, now: float, lease_s: float
+    ) -> bool:
+        values = {"lease_until": now + lease_s} | (_told(facts, now) if facts is not None else {})
+        ours = update(permits).where(self._ours(endpoint), permits.c.waiting_since.is_(None))
+        return connection.execute(ours.values(**values)).rowcount > 0
+
+
+def _told(facts: LineFacts, now: float) -> dict[str, Any]:
+    return {
+        "built_at": now - facts.age_s,
+        "used_at": now - facts.idle_s,
+        "tls": facts.tls,
+        "reconnects": json.dumps(dict(facts.reconnects)),
+        "last_error": facts.last_error,
+    }
+
+
+def _held(row: Row[Any], now: float) -> HeldLine:
+    return HeldLine(
+        endpoint=row.endpoint,
+        host=row.host.partition("/")[0],
+        pid=row.pid,
+        age_s=now - row.built_at,
+        idle_s=now - row.used_at,
+        tls=row.tls,
+        reconnects=json.loads(row.reconnects),
+        last_error=row.last_error,
+    )
+
+
+def _queue(connection: Connection, endpoint: str) -> list[Row[Any]]:
+    """Holders and waiters of an endpoint, the waiters in the order in which they came."""
+    rows = select(permits).where(permits.c.endpoint == endpoint)
+    return list(connection.execute(rows.order_by(permits.c.waiting_since, permits.c.permit_id)))
+
+
+def _is_next(rows: list[Row[Any]], mine: Row[Any] | None, most: int) -> bool:
+    held = sum(1 for row in rows if row.waiting_since is None)
+    waiting = [row.permit_id for row in rows if row.waiting_since is not None]
+    ahead = waiting.index(mine.permit_id) if mine is not None and mine.permit_id in waiting else len(waiting)
+    if mine is not None and mine.waiting_since is None:
+        return True
+    return held + ahead < most
+
+
+def _delete(connection: Connection, rows: list[Row[Any]]) -> None:
+    if rows:
+        ids = [row.permit_id for row in rows]
+        connection.execute(delete(permits).where(or_(permits.c.permit_id.in_(ids))))
