@@ -25,8 +25,7 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
     Fails with FilesFailed when some files failed and the others were published; with ReconnectFailed,
     LoginRefused, … when the batch could not be begun or gone on with.
     """
-    if paths is not None and len(paths) > MOST_PATHS:
-        raise ConfigurationError("towline.fetch", f"{len(paths)} paths", f"at most {MOST_PATHS} in one task")
+    _check(paths)
     process, tally = here(app.towline), Tally(heeds_breaker=True)
     the_route = process.settings.route(route)
     try:
@@ -66,3 +65,15 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
             for file in shown
         ],
     }
+
+
+def _check(paths: Any) -> None:
+    """Raises ConfigurationError for a `paths` that no batch can be made of."""
+    if paths is None:
+        return
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise ConfigurationError(
+            "towline.fetch", "paths is no list of strings", 'send paths=["/outgoing/a.xml"]'
+        )
+    if len(paths) > MOST_PATHS:
+        raise ConfigurationError("towline.fetch", f"{len(paths)} paths", f"at most {MOST_PATHS} in one task")

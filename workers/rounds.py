@@ -5,11 +5,14 @@ The tasks and the foreground verbs (`towline run`, say) are thin shells around t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from workers import detect, errors, metrics, sources
 from workers.crashpoints import crashpoint
@@ -23,6 +26,8 @@ from workers.session import Session, Tally
 from workers.settings import Route
 from workers.stopping import STOP, StopFlag
 from workers.transfer import Outcome, fetch_batch
+
+log = logging.getLogger("towline.rounds")
 
 CLEARING_S = 30.0
 """So long a poll goes on with what earlier fetches had to leave undone at the source."""
@@ -117,7 +122,11 @@ def _list_and_compare(
     except BaseException as failure:
         ledger.polls.failed(under_way, repr(failure))
         raise
-    _clear_sources(process, route, session, tally, STOP, within_s=CLEARING_S)
+    try:
+        _clear_sources(process, route, session, tally, STOP, within_s=CLEARING_S)
+    except (errors.TowlineError, Refused) as failure:
+        # The listing was good and is in the ledger; what is due at the source stays due.
+        log.warning("%s: sources not cleared: %s", route.name, failure, extra={"action": "sources.left"})
     counts = ledger.polls.counts(route.name)
     return Polled(
         route.name,
@@ -180,6 +189,9 @@ def fetch(
     outcome = Outcome()
     try:
         return _fetch(process, route, tally, outcome, paths, stop)
+    except Refused as refusal:
+        # Not of one file: the account may not do this at all.
+        raise errors.PermissionRefused(route.endpoint, printable(route.remote), str(refusal)) from refusal
     finally:
         # Also what was published before something was raised.
         _count(process, route, metrics.of_batch(route.name, outcome))
@@ -187,7 +199,11 @@ def fetch(
 
 def _count(process: Process, route: Route, added: Counter[metrics.Key]) -> None:
     """Bring what a round did into the fleet's counters."""
-    process.ledger.counters.add(added + metrics.of_line(process.session(route.endpoint)))
+    try:
+        process.ledger.counters.add(added + metrics.of_line(process.session(route.endpoint)))
+    except SQLAlchemyError as failure:
+        # Figures are not worth a batch that went well, nor hiding what one failed of.
+        log.warning("%s: not counted: %s", route.name, failure, extra={"action": "metrics.lost"})
 
 
 def _fetch(
@@ -278,7 +294,13 @@ def _admit(
     ledger: Ledger, session: Session, route: Route, paths: Sequence[str], outcome: Outcome, tally: Tally
 ) -> list[int]:
     """Ask the server about each of `paths`; the versions that are to be fetched. The others are counted."""
-    names = [_absolute(route, shown) for shown in paths]
+    names: list[bytes] = []
+    for shown in paths:
+        try:
+            names.append(_absolute(route, shown))
+        except ValueError as odd:
+            outcome.failed += 1
+            outcome.first_error = outcome.first_error or f"{shown!r}: {odd}"
     versions: list[int] = []
     stats = session.run(lambda line: line.stat(names), name="stat", tally=tally)
     for name, stat in zip(names, stats, strict=True):
@@ -332,5 +354,8 @@ def upkeep(process: Process) -> Kept:
 
 
 def _absolute(route: Route, shown: str) -> bytes:
+    """The absolute remote path somebody asks for. Raises ValueError where no command can carry it."""
     name = parsed(shown)
+    if any(odd in name for odd in (b"\r", b"\n", b"\0")):
+        raise ValueError("no command can carry a line end or NUL")
     return name if name.startswith(b"/") else route.remote.rstrip(b"/") + b"/" + name

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
@@ -295,9 +296,15 @@ class Session:
         if because is not None:
             self._last_error = f"{type(because).__name__}: {because}"
         if line is not None:
-            self._learn(line)
-            self._count_data(line)
             line.close()
+            self._count_data(line)
+            try:
+                self._learn(line)
+            except SQLAlchemyError as failure:
+                # What a line has learned is a convenience; why it was lost must not hide behind it.
+                log.warning(
+                    "%s: not kept: %s", self.endpoint.name, failure, extra={"action": "features.lost"}
+                )
             log.info(
                 "%s: line given up: %s%s",
                 self.endpoint.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -232,3 +233,24 @@ def test_what_rounds_did_is_counted_for_the_whole_fleet(server: FtpServer, begin
     assert counted["towline_listing_seconds_sum", "statements"] > 0
     assert counted["towline_transfer_seconds_sum", "statements", "published"] > 0
     assert counted["towline_tls_data_sessions_total", "bank", "true"] == 2, "a listing and a file"
+
+
+def test_a_path_that_no_command_can_carry_is_one_failed_file(server: FtpServer, begin: Begin) -> None:
+    """A line end, or a lone backslash: the others are fetched all the same."""
+    process, route = begin()
+    (server.root / "out" / "a.xml").write_bytes(b"<a/>")
+    done = fetched(process, route, paths=["a\\x0ab", "x\\zz", "a.xml"]).outcome
+    assert (done.published, done.failed) == (1, 2)
+    assert done.first_error == "'a\\\\x0ab': no command can carry a line end or NUL"
+
+
+def test_a_batch_that_went_well_is_not_lost_for_its_figures(
+    server: FtpServer, begin: Begin, tmp_path: Path
+) -> None:
+    """A ledger that takes the file and not the count has done what matters."""
+    process, route = begin()
+    (server.root / "out" / "a.xml").write_bytes(b"<a/>")
+    polled(process, route)
+    with closing(sqlite3.connect(tmp_path / "state" / "ledger.sqlite3")) as meddler:
+        meddler.execute("DROP TABLE counters")
+    assert fetched(process, route).outcome.published == 1

@@ -6,10 +6,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 from tests.system.stack import READY_WITHIN, Stack, endpoint
 from tests.waiting import wait_until
+from workers.errors import ConfigurationError
 
 ROUTE = {"endpoint": "bank", "remote": "/out", "every": "1h", "batch": {"files": 2}}
 
@@ -32,6 +35,9 @@ def test_what_a_listing_adds_to_ready_files_is_hinted_for_as_well(
         assert (found["ready"], found["hinted"]) == (5, 3), "three batches of at most two"
         stack.start("transfers")
         wait_until(lambda: len(stack.landed("statements")) == 5, READY_WITHIN, what="all five landed")
+        # A string is a sequence of letters, and none of them a path.
+        with pytest.raises(ConfigurationError, match="no list of strings"):
+            stack.send("fetch", "transfers", route="statements", paths="/1").get(timeout=READY_WITHIN)
 
 
 def test_flower_tells_prometheus_what_the_fleet_has_done(
