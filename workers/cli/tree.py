@@ -148,7 +148,8 @@ class ProcessTree:
             place = heapq.heappop(self._due)[2]
             try:
                 self._start(place)
-            except TowlineError as failure:
+            except (TowlineError, OSError) as failure:
+                # OSError: no process to be had just now. The others go on meanwhile.
                 self._again(place, f"could not be started: {failure}")
 
     def _died(self, place: _Place) -> None:
