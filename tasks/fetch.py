@@ -35,7 +35,8 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
         if the_route.then is not None:
             announce(app, process, route)
     if isinstance(done, rounds.Skipped):
-        if done.why == "busy" and paths is None:
+        # Whoever is fetching this route hints for the next batch; another look would only join the queue.
+        if done.why == "busy" and paths is None and not process.ledger.polls.counts(route).claimed:
             when_free(process, the_route)
         return {"route": route, "skipped": done.why}
     if done.more or STOP.begun:
