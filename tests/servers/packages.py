@@ -1,4 +1,4 @@
-"""Real FTP servers from Debian's packages, unpacked beside the checkout and never installed.
+"""Real servers from Debian's packages, unpacked beside the checkout and never installed.
 
 The packages exclude each other and would start daemons, so each is fetched with `apt-get download` and
 unpacked with `dpkg -x` into a tree of its own below a cache folder ($TOWLINE_TEST_CACHE, else
@@ -28,11 +28,13 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "vsftpd": ("vsftpd", "libpam-modules"),
     "proftpd": ("proftpd-core", "proftpd-mod-crypto"),
     "pure-ftpd": ("pure-ftpd", "pure-ftpd-common"),
+    "redis": ("redis-tools", "redis-server"),  # the latter's program is a link into the former
 }
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "vsftpd": ("usr/sbin/vsftpd", "lib/*/security/pam_unix.so", "lib/*/security/pam_permit.so"),
     "proftpd": ("usr/sbin/proftpd", "usr/lib/proftpd/mod_tls.so", "usr/lib/proftpd/mod_digest.so"),
     "pure-ftpd": ("usr/sbin/pure-ftpd", "usr/bin/pure-pw"),
+    "redis": ("usr/bin/redis-server",),
 }
 
 FRESH_S = 3600.0  # lists of the archive older than that are fetched anew
