@@ -145,4 +145,8 @@ def _gauges(process: Process) -> Iterator[Metric]:
         until = process.ledger.endpoints.get(name).certificate_not_after
         if until is not None:
             ends.add_metric([name], until)
-    yield from (oldest, listed, files, ends)
+    lines = GaugeMetricFamily("towline_sessions", "Lines held now.", labels=["endpoint"])
+    held = Counter(line.endpoint for line in process.ledger.permits.lines())
+    for name in process.settings.endpoints:
+        lines.add_metric([name], held[name])
+    yield from (oldest, listed, files, ends, lines)

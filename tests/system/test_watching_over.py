@@ -71,4 +71,5 @@ def test_flower_tells_prometheus_what_the_fleet_has_done(
         figures = shown()
         assert 'towline_files{route="statements",state="FINISHED"} 1.0' in figures
         assert 'towline_certificate_expiry_timestamp_seconds{endpoint="bank"}' in figures
+        assert 'towline_sessions{endpoint="bank"} 2.0' in figures, "one of the polls, one of the transfers"
         assert "flower_events_total" in figures

@@ -27,6 +27,7 @@ NAMES = {
     "towline_oldest_waiting_seconds",
     "towline_last_complete_listing_timestamp_seconds",
     "towline_files",
+    "towline_sessions",
     "towline_certificate_expiry_timestamp_seconds",
 }
 
