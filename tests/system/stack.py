@@ -241,7 +241,10 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self._running.close()
         for result in self._sent:
-            result.backend = None  # else it unsubscribes when it is collected, from a broker that is gone
+            # Else it, and the hints that its task has sent, unsubscribe when they are collected, from a
+            # broker that is gone, in somebody else's test, for twenty seconds each.
+            for one in (*((result._cache or {}).get("children") or ()), result):
+                one.backend = None
         self.app.close()
 
 

@@ -6,13 +6,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 from tests.system.stack import READY_WITHIN, Stack, endpoint
 from tests.waiting import wait_until
-from workers.errors import ConfigurationError
 
 ROUTE = {"endpoint": "bank", "remote": "/out", "every": "1h", "batch": {"files": 2}}
 
@@ -36,8 +33,9 @@ def test_what_a_listing_adds_to_ready_files_is_hinted_for_as_well(
         stack.start("transfers")
         wait_until(lambda: len(stack.landed("statements")) == 5, READY_WITHIN, what="all five landed")
         # A string is a sequence of letters, and none of them a path.
-        with pytest.raises(ConfigurationError, match="no list of strings"):
-            stack.send("fetch", "transfers", route="statements", paths="/1").get(timeout=READY_WITHIN)
+        stack.send("fetch", "transfers", route="statements", paths="/1")
+        wait_until(lambda: stack.failed("towline.fetch"), READY_WITHIN, what="the refusal")
+        assert [failure["exc_type"] for failure in stack.failed("towline.fetch")] == ["ConfigurationError"]
 
 
 def test_flower_tells_prometheus_what_the_fleet_has_done(
