@@ -13,7 +13,7 @@ LOCKS = sorted(REPOSITORY.glob("requirements*.lock"))
 PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[a-z0-9,_-]+\])?==[A-Za-z0-9.!+_-]+( ; [^\\#]+)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 # An address in a lock would send everybody to one machine's package index.
-PLACES = ("http", "--index-url", "--extra-index-url", "--find-links", "--trusted-host", " @ ")
+PLACES = ("http", "index-url", "find-links", "trusted-host", " @ ")
 
 
 def requirements(text: str) -> list[str]:
