@@ -8,7 +8,8 @@ from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from workers.app import POLLS, TRANSFERS, app
+from workers.app import app
+from workers.celery_options import POLLS, TRANSFERS
 from workers.process import Process
 from workers.settings import Route
 
