@@ -309,3 +309,18 @@ def test_the_breaker_closes_by_itself(certificates: Certificates, session: Make,
     with pytest.raises(errors.ReconnectFailed) as probe:
         one.run(names, name="list", tally=Tally(heeds_breaker=True))
     assert probe.value.args[1] == 2
+
+
+def test_a_task_that_ends_without_a_line_tells_how_often_it_had_rebuilt_it(
+    server: ScriptedServer, session: Make
+) -> None:
+    """Two rebuilt lines, then nobody there: connects and rebuilds of this task, each counted for itself."""
+    one, tally = session(), Tally()
+    one.run(names, name="list", tally=tally)
+    server.when("MLSD", acts.reset_line, times=2)
+    assert one.run(names, name="list", tally=tally) == {b"a.bin"}
+    server.close()
+    with pytest.raises(errors.ReconnectFailed) as failure:
+        one.run(names, name="list", tally=tally)
+    _, attempts, in_a_row, reconnects, _, _ = failure.value.args
+    assert (attempts, in_a_row, reconnects) == (6, 3, 2), "one, two rebuilt, three in vain"
