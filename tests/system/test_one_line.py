@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.faults.proxy import CuttingProxy
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
@@ -15,6 +17,8 @@ from tests.waiting import wait_until
 WITHIN = 60.0  # seconds, on a busy machine
 
 
+# Long: who waits in vain loses its place in the queue, so a busy machine can take more than a minute over it.
+@pytest.mark.long
 def test_two_routes_come_through_one_line_while_every_process_wants_it(
     start_server: Callable[..., FtpServer], valkey: Valkey, tmp_path: Path
 ) -> None:
