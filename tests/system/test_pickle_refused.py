@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import redis
-from kombu import Producer
 
 from tests.servers.valkey import Valkey
 from tests.system.stack import Stack
@@ -48,8 +47,8 @@ def test_a_pickled_message_is_refused_and_the_worker_lives_on(
     ):
         stack.start("polls")
         worker = stack.services["polls"].process
-        with stack.app.connection() as connection, connection.channel() as channel:
-            Producer(channel).publish(
+        with stack.app.connection() as connection:
+            connection.Producer().publish(
                 [[], {"route": Touch(made)}, {}],
                 exchange="",
                 routing_key="towline.polls",
