@@ -43,8 +43,9 @@ check: .venv/installed-dev
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --upgrade pyproject.toml
 lock: .venv/installed-dev
-	$(COMPILE) --extra embedded --extra flower -o requirements.lock
+	$(COMPILE) --extra embedded --extra flower --extra postgres --extra object -o requirements.lock
 	$(COMPILE) --extra dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --extra bench -c requirements-dev.lock -o requirements-bench.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --upgrade -c requirements-dev.lock --group build -o requirements-build.lock
 
