@@ -26,8 +26,9 @@ LEAST_PROGRESS = 4096
 # How long the other side's end of TLS is waited for (design R9; field note 16).
 LINGER_S = 2.0
 
-_EPSV = re.compile(r"\((.)\1\1(\d{1,5})\1\)")
-_PASV = re.compile(r"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})")
+# Digits of ASCII only. RFC 2428 §3 takes any delimiter; one that is a digit can't be told from the port.
+_EPSV = re.compile(r"\(([!-/:-~])\1\1(\d{1,5})\1\)", re.ASCII)
+_PASV = re.compile(r"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})", re.ASCII)
 # Replies by which a server says that it will never do EPSV or EPRT, and not that it can't just now.
 NEVER = frozenset({500, 501, 502, 504, 522})
 
@@ -60,7 +61,7 @@ def ask_for_port(control: Control, *, epsv: bool, trusted: tuple[str, ...], time
     match = _PASV.search(reply.text)
     port = _port(match, reply)
     if match is not None and trusted and all(int(part) < 256 for part in match.groups()):
-        told = ".".join(match.groups()[:4])
+        told = ".".join(str(int(part)) for part in match.groups()[:4])  # 010 is ten, as FTP counts
         if any(ip_address(told) in ip_network(network) for network in trusted):
             host = told
     return Address(host, port, False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from workers.ftps.control import Reply
+from workers.ftps.entry import number
 from workers.ftps.listing import parse_time_value
 
 # So many commands, and bytes of them, are on their way at most: less than any socket buffer holds, so that
@@ -46,8 +47,8 @@ def stat_of(answers: Mapping[str, Reply]) -> Stat | None:
     if any(answer.code == 550 for answer in answers.values()):
         return None
     size, time = (answers.get(verb) for verb in ("SIZE", "MDTM"))
-    digits = size.text if size is not None and size.code == 213 else ""
+    digits = size.text.encode() if size is not None and size.code == 213 else None
     modified, precision = parse_time_value(
         time.text.encode() if time is not None and time.code == 213 else b""
     )
-    return Stat(int(digits) if digits.isdigit() and len(digits) < 20 else None, modified, precision)
+    return Stat(number(digits), modified, precision)

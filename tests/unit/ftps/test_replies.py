@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.ftps.fuzz_replies import SAID, consult, parsed
 from workers.ftps.control import MAX_LINE, MAX_REPLY, Reply, ReplyParser, command, refusal
 from workers.ftps.errors import BadName, Missing, ProtocolError, Refused
 
@@ -56,6 +57,40 @@ def test_garbage_ends_in_replies_or_in_a_protocol_error(pieces: list[bytes]) -> 
     """Nothing a peer sends raises anything else."""
     with contextlib.suppress(ProtocolError):
         parse(*pieces)
+
+
+@st.composite
+def mangled(draw: st.DrawFn) -> bytes:
+    """A dialogue that is almost right: pieces in any order, some bytes exchanged."""
+    stream = bytearray(b"".join(draw(st.lists(st.sampled_from(SAID), min_size=1, max_size=4))))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(stream)))
+        odd = st.sampled_from([b"\r\n", b"0", b"9" * 20, b",", b"|", "²".encode(), "٣".encode(), b"\xff"])
+        stream[at : at + draw(st.integers(0, 6))] = draw(st.one_of(st.binary(max_size=4), odd))
+    return bytes(stream)
+
+
+@given(stream=mangled())
+def test_whoever_reads_a_reply_reads_any(stream: bytes) -> None:
+    """Features, ports, sizes, times and digests: they are found, or the line ends as lines do."""
+    replies, _ = parsed(stream)
+    consult(replies)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "229 (²²²50123²)",  # a delimiter that str.isdigit takes for a digit
+        "227 (078,0,0,1,195,203)",  # zeros that ipaddress refuses
+        "227 (٣,0,0,1,195,203)",  # digits of other scripts, which \\d matches
+        "213 ²",
+    ],
+)
+def test_odd_digits_in_a_reply_are_no_crash(said: str) -> None:
+    """A fuzzer's finds: each ended in a ValueError, which is nobody's error class."""
+    replies, _ = parsed(said.encode() + b"\r\n")
+    assert len(replies) == 1
+    consult(replies)
 
 
 def test_a_reply_of_many_lines_ends_with_its_own_code() -> None:
