@@ -9,7 +9,6 @@ line may end in, and replies that depend on the cut. It becomes a test.
 from __future__ import annotations
 
 import contextlib
-from types import SimpleNamespace
 from typing import cast
 
 from tests.unit.ftps.fuzzing import run
@@ -20,6 +19,7 @@ from workers.ftps.digests import ways
 from workers.ftps.errors import FtpsError
 from workers.ftps.features import Features
 from workers.ftps.inquiry import stat_of
+from workers.ftps.stream import Stream
 
 SAID = (
     b"220-Welcome\r\n220 ready\r\n331 go on\r\n230 in\r\n",
@@ -35,28 +35,36 @@ SAID = (
 """A dialogue in pieces: where the fuzzer begins, and what the Hypothesis tests mangle."""
 
 
-class _Script:
-    """Stands for a control connection whose replies are given, whatever is asked."""
+class _Peer:
+    """Stands for the stream under a control connection: whatever is asked, the next line is the answer."""
 
-    def __init__(self, replies: list[Reply]) -> None:
-        self._replies = list(replies)
-        self.stream = SimpleNamespace(host="127.0.0.1")
+    host = "127.0.0.1"
+    tls = None
 
-    def expect_greeting(self) -> None:
-        """Nothing is sent."""
+    def __init__(self, said: bytes) -> None:
+        self._said = said
 
-    def send_all(self, _commands: object, *, until: float) -> None:
-        """Nothing is sent."""
+    def write(self, _data: bytes, _until: float) -> None:
+        """Nobody reads it."""
 
-    def reply(self, _until: float) -> Reply:
-        """The next one; when they are used up, the line has ended."""
-        if not self._replies:
-            raise FtpsError("no more replies")
-        return self._replies.pop(0)
+    def acknowledge(self) -> None:
+        """Nobody waits for it."""
 
-    def ask(self, _verb: str, _argument: bytes = b"", *, until: float) -> Reply:
-        """The next one."""
-        return self.reply(until)
+    def read_now(self, _most: int) -> bytes | None:
+        """Nothing comes unasked."""
+        return None
+
+    def read_into(self, buffer: memoryview, _until: float) -> int:
+        """A line at a time; when all has been said, the line ends."""
+        end = self._said.find(b"\n") + 1 or len(self._said)
+        got = min(end, len(buffer))
+        buffer[:got] = self._said[:got]
+        self._said = self._said[got:]
+        return got
+
+
+def _control(said: bytes) -> Control:
+    return Control(cast(Stream, _Peer(said)))
 
 
 def parsed(*pieces: bytes) -> tuple[list[Reply], str | None]:
@@ -86,19 +94,26 @@ def consult(replies: list[Reply]) -> None:
             found = stat_of({verb: reply})
             assert found is None or found.size is None or found.size >= 0
     for first in range(len(replies)):
-        rest = replies[first:]
+        rest = b"".join(_written(reply) for reply in replies[first:])
         for epsv in (True, False):
             with contextlib.suppress(FtpsError):
-                control = cast(Control, _Script(rest))
-                told = ask_for_port(control, epsv=epsv, trusted=("127.0.0.0/8", "::1/128"), timeout=1.0)
+                trusted = ("127.0.0.0/8", "::1/128")
+                told = ask_for_port(_control(rest), epsv=epsv, trusted=trusted, timeout=1.0)
                 assert 0 < told.port < 65536
                 assert told.host.isascii()
         with contextlib.suppress(FtpsError):
-            greet(cast(Control, _Script(rest)), 0.0)
+            greet(_control(rest), 0.0)
         with contextlib.suppress(FtpsError):
-            log_in(cast(Control, _Script(rest)), "ü", "hunter2", "utf-8", 0.0)
+            log_in(_control(rest), "ü", "hunter2", "utf-8", 0.0)
         with contextlib.suppress(FtpsError):
-            prepare(cast(Control, _Script(rest)), "utf-8", None, 0.0)
+            prepare(_control(rest), "utf-8", None, 0.0)
+
+
+def _written(reply: Reply) -> bytes:
+    """As it came, but for the code in front of lines in between."""
+    code = b"%d" % reply.code
+    *others, last = reply.lines
+    return b"".join(code + b"-" + line + b"\n" for line in others) + code + b" " + last + b"\n"
 
 
 def one_input(data: bytes) -> None:
