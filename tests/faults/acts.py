@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ BLOCK = 16 * 1024
 # -- on the control line
 
 
-def answer(text: str) -> Act:
+def answer(text: str | bytes) -> Act:
     """This reply and nothing else. Several lines: separated by CR LF."""
     return lambda talk, _: talk.reply(text)
 
@@ -156,6 +157,11 @@ def transfer(
     return act
 
 
+def send(content: bytes) -> Act:
+    """For RETR, MLSD and LIST: these bytes, as an ordinary server sends them."""
+    return transfer(content=(content,))
+
+
 def receive(
     *,
     opening: str | None = "150 Send it.",
@@ -231,14 +237,14 @@ def _blocks(content: bytes, share: float) -> Iterator[bytes]:
         yield content[at : min(at + BLOCK, until)]
 
 
-def _end(talk: Talk, data: ssl.SSLSocket, end: End) -> None:
+def _end(talk: Talk, data: socket.socket, end: End) -> None:
     if end == "hang":
         talk.kept.append(data)
         return
     if end == "reset":
         reset(data)
         return
-    if end == "clean":
+    if end == "clean" and isinstance(data, ssl.SSLSocket):
         data.settimeout(0)  # our close_notify leaves; the client's isn't waited for
         with contextlib.suppress(OSError):
             data.unwrap()

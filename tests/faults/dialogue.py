@@ -48,6 +48,7 @@ class Talk:
         self.renaming = b""
         self.kept: list[socket.socket] = []  # data channels that nobody will end
         self._passive: socket.socket | None = None
+        self._called: tuple[str, int] | None = None  # in active mode, until we have connected
         self._buffer = b""
         self._orders: deque[tuple[Act, threading.Event]] = deque()
         self._bell, self._ear = socket.socketpair()
@@ -56,9 +57,9 @@ class Talk:
 
     # -- what acts use
 
-    def reply(self, text: str) -> None:
+    def reply(self, text: str | bytes) -> None:
         """One reply, or several: lines are ended by CR LF, the last one by us."""
-        self.raw(text.encode() + b"\r\n")
+        self.raw((text.encode() if isinstance(text, str) else text) + b"\r\n")
 
     def raw(self, content: bytes) -> None:
         """Bytes inside TLS, if TLS is on."""
@@ -70,15 +71,35 @@ class Talk:
         """The server's half of a TLS handshake on the control line."""
         self.socket = self.server.context.wrap_socket(self.socket, server_side=True)
 
-    def open_data(self, *, context: ssl.SSLContext | None = None) -> ssl.SSLSocket | None:
-        """The data channel, after the handshake. None, with 522 said, when it is refused."""
-        assert self._passive is not None, "no EPSV before"
-        self._passive.settimeout(MOST_S)
-        plain, _ = self._passive.accept()
-        self._passive.close()
-        self._passive = None
+    def accept(self) -> socket.socket:
+        """The data connection in clear text: one that the client opens, or in active mode we."""
+        if self._called is not None:
+            plain = socket.create_connection(self._called, MOST_S)
+            self._called = None
+        else:
+            assert self._passive is not None, "no EPSV before"
+            self._passive.settimeout(MOST_S)
+            plain, _ = self._passive.accept()
+            self._passive.close()
+            self._passive = None
         plain.settimeout(MOST_S)
-        data = (context or self.server.context).wrap_socket(plain, server_side=True)
+        return plain
+
+    def secured(self, plain: socket.socket, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """TLS on a data connection, as the server's side, with the control line's context or another."""
+        return (context or self.server.context).wrap_socket(
+            plain, server_side=True, suppress_ragged_eofs=False
+        )
+
+    def secured_data(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """The data channel, after the handshake."""
+        return self.secured(self.accept(), context)
+
+    def open_data(self, *, context: ssl.SSLContext | None = None) -> socket.socket | None:
+        """The data channel, as private as the control line. None, with 522 said, when it is refused."""
+        if not isinstance(self.socket, ssl.SSLSocket):
+            return self.accept()
+        data = self.secured_data(context)
         if self.server.demand_resumption and not data.session_reused:
             data.close()
             self.reply("522 SSL connection failed: session reuse required")
@@ -119,8 +140,7 @@ class Talk:
                 return
             verb, _, argument = line.partition(b" ")
             word = verb.decode("ascii", "replace").upper()
-            shown = "***" if word == "PASS" else argument.decode("utf-8", "backslashreplace")
-            self.server.commands.append(f"{word} {shown}".rstrip())
+            self.server.commands.append(line.decode("latin-1"))
             self._answer(word, argument)
 
     def interrupt(self, act: Act) -> bool:
@@ -130,8 +150,8 @@ class Talk:
         with contextlib.suppress(OSError):
             self._bell.send(b"!")
         while not done.wait(0.05):
-            if self.socket.fileno() == -1 and not self._orders:
-                return False
+            if not self.running:
+                return done.wait(1)  # by this order, or by another end before it
         return True
 
     def give_up(self) -> None:
@@ -193,20 +213,33 @@ class Talk:
         self.reply("221 Bye.")
         self.close()
 
-    def listen_for_data(self) -> int:
+    def listen(self) -> int:
         """A port for the next data channel."""
         if self._passive is not None:
             self._passive.close()
-        self._passive = socket.create_server((self.server.host, 0))
+        self._passive = listener(self.server.data_host)
         port: int = self._passive.getsockname()[1]
         return port
 
     def _epsv(self, _: bytes) -> None:
-        self.reply(f"229 Entering Extended Passive Mode (|||{self.listen_for_data()}|)")
+        self.reply(f"229 Entering Extended Passive Mode (|||{self.listen()}|)")
 
     def _pasv(self, _: bytes) -> None:
-        high, low = divmod(self.listen_for_data(), 256)
-        self.reply(f"227 Entering Passive Mode ({self.server.host.replace('.', ',')},{high},{low}).")
+        high, low = divmod(self.listen(), 256)
+        self.reply(f"227 Entering Passive Mode ({self.server.data_host.replace('.', ',')},{high},{low}).")
+
+    def _eprt(self, where: bytes) -> None:
+        _, _, host, port, _ = where.decode().split("|")
+        self._call(host, int(port))
+
+    def _port(self, where: bytes) -> None:
+        numbers = where.decode().split(",")
+        self._call(".".join(numbers[:4]), int(numbers[4]) * 256 + int(numbers[5]))
+
+    def _call(self, host: str, port: int) -> None:
+        self._called = host, port
+        self.server.told.append(self._called)
+        self.reply("200 I shall.")
 
     def _rest(self, offset: bytes) -> None:
         self.offset = int(offset)
@@ -233,6 +266,11 @@ class Talk:
         self.reply("250 Renamed.")
 
 
+def listener(host: str) -> socket.socket:
+    """A socket that listens on a free port of this address."""
+    return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
 def reset(end: socket.socket) -> None:
     """Ends a connection by RST."""
     with contextlib.suppress(OSError):
@@ -247,6 +285,8 @@ ANSWERS: dict[str, Callable[[Talk, bytes], None]] = {
     "QUIT": Talk._quit,
     "EPSV": Talk._epsv,
     "PASV": Talk._pasv,
+    "EPRT": Talk._eprt,
+    "PORT": Talk._port,
     "REST": Talk._rest,
     "SIZE": Talk._size,
     "MDTM": Talk._mdtm,

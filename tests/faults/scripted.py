@@ -6,6 +6,7 @@
         server.when("SIZE", answer("550 No."), skip=2)     # the third one and those after it
 
 What scripts do is in acts.py. Everything else answers as an ordinary server would, from files in memory.
+The protocol's own tests (tests/unit/ftps) and those of whole transfers talk to the same one.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from tests.faults.acts import Act, receive, transfer
-from tests.faults.dialogue import Talk
+from tests.faults.acts import Act, answer, receive, transfer
+from tests.faults.dialogue import Talk, listener
 from tests.servers.certificates import Certificates
 from tests.servers.server import TlsMode, TlsVersion
+from workers.ftps.peer import Peer
+from workers.ftps.tls import Trust
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+Answer = str | bytes | Act
 
 
 @dataclass(slots=True)
@@ -36,33 +42,40 @@ class Script:
 
 
 class ScriptedServer:
-    """Serves `files` (absolute path → content) on 127.0.0.1, one thread a line.
+    """Serves `files` (absolute path → content) on a loopback address, one thread a line.
 
-    commands: all that came, of all lines, in order, without passwords. troubles: errors that ended lines at
-    our side. With `demand_resumption`, data sessions of their own are refused with 522, as by vsftpd.
+    answers: scripts from the start on, a bare reply or an act. commands: all that came, of all lines, in
+    order, bytes as Latin-1. talks: all lines, ended ones too. told: where the client listens, in active mode.
+    troubles: errors that ended lines at our side. With `demand_resumption`, data sessions of their own are
+    refused with 522, as by vsftpd.
     """
 
-    host = "127.0.0.1"
     user = "acme"
     password = "correct-horse-7"
 
     def __init__(
         self,
         certificates: Certificates,
+        answers: Mapping[str, Answer] | None = None,
         *,
+        host: str = "127.0.0.1",
+        data_host: str | None = None,
         tls: TlsMode = "explicit",
         tls_version: TlsVersion = "1.3",
         files: dict[bytes, bytes] | None = None,
         demand_resumption: bool = False,
     ) -> None:
+        self.host = host
+        self.data_host = data_host or host
         self.tls: TlsMode = tls
-        self.tls_version: TlsVersion = tls_version
         self.ca_file = certificates.ca_file
         self.files = dict(files or {})
         self.times: dict[bytes, str] = {}  # MDTM's answer, where it isn't the default
         self.demand_resumption = demand_resumption
-        self.context = self.new_context(certificates)
-        self.other_context = self.new_context(certificates)  # knows nothing of the first one's sessions
+        self.context = server_context(certificates, tls_version)
+        self.other_context = server_context(
+            certificates, tls_version
+        )  # knows nothing of the first one's sessions
         self.ordinary: dict[str, Act] = {
             **dict.fromkeys(("RETR", "MLSD", "LIST"), transfer()),
             **dict.fromkeys(("STOR", "APPE"), receive()),
@@ -71,18 +84,22 @@ class ScriptedServer:
         self.connections = 0
         self.logins = 0
         self.troubles: list[BaseException] = []
-        self.lines: set[Talk] = set()
+        self.talks: list[Talk] = []
+        self.told: list[tuple[str, int]] = []
         self._scripts: dict[str, list[Script]] = {}
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._listener = socket.create_server((self.host, 0))
+        for verb, one in (answers or {}).items():
+            self.when(verb, one)
+        self._listener = listener(host)
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name="scripted-accept", daemon=True)
         self._acceptor.start()
 
-    def when(self, verb: str, act: Act, *, times: int | None = None, skip: int = 0) -> None:
+    def when(self, verb: str, what: Answer, *, times: int | None = None, skip: int = 0) -> None:
         """Adds a script for a verb. "CONNECT" stands for the greeting; the first script that is due wins."""
+        act = answer(what) if isinstance(what, str | bytes) else what
         with self._lock:
             self._scripts.setdefault(verb, []).append(Script(act, times, skip))
 
@@ -106,7 +123,23 @@ class ScriptedServer:
 
     def to_idle_lines(self, act: Act) -> int:
         """Performs an act on every line that now waits for a command; returns their number."""
-        return sum(line.interrupt(act) for line in list(self.lines))
+        return sum(talk.interrupt(act) for talk in list(self.talks) if talk.running)
+
+    def peer(self, **changes: object) -> Peer:
+        """What a connection must know of this server; `changes` are other fields of a Peer."""
+        values: dict[str, object] = {
+            "host": "localhost",
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "tls": self.tls,
+            "trust": Trust(ca_file=str(self.ca_file)),
+            "connect_timeout": 5.0,
+            "reply_timeout": 5.0,
+            "probe_timeout": 5.0,
+            "idle_timeout": 5.0,
+        }
+        return Peer(**(values | changes))  # type: ignore[arg-type]
 
     def count(self, verb: str) -> int:
         """How often a verb came."""
@@ -119,8 +152,8 @@ class ScriptedServer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join(5)
         self._listener.close()
-        for line in list(self.lines):
-            line.give_up()
+        for talk in list(self.talks):
+            talk.give_up()
         for thread in self._threads:
             thread.join(5)
 
@@ -130,13 +163,6 @@ class ScriptedServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def new_context(self, certificates: Certificates) -> ssl.SSLContext:
-        """A server's context for this TLS version."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates.chain, certificates.key)
-        context.minimum_version = context.maximum_version = VERSIONS[self.tls_version]
-        return context
-
     def _accept(self) -> None:
         while not self._closing.is_set():
             select.select([self._listener], [], [])
@@ -145,17 +171,26 @@ class ScriptedServer:
             except OSError:
                 return
             self.connections += 1
-            line = Talk(self, plain)
-            self.lines.add(line)
-            thread = threading.Thread(target=self._serve, args=(line,), name="scripted-line", daemon=True)
+            talk = Talk(self, plain)
+            self.talks.append(talk)
+            thread = threading.Thread(target=self._serve, args=(talk,), name="scripted-line", daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, line: Talk) -> None:
+    def _serve(self, talk: Talk) -> None:
         try:
-            line.run()
-        except OSError as error:  # also ssl.SSLError: the client, or a script, has ended the line
+            talk.run()
+        except (OSError, ValueError) as error:  # the client, or a script, has ended the line
             self.troubles.append(error)
         finally:
-            line.give_up()
-            self.lines.discard(line)
+            talk.give_up()
+
+
+def server_context(certificates: Certificates, version: TlsVersion = "1.3") -> ssl.SSLContext:
+    """A server's TLS of exactly this version, with the session cache that data channels resume from."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.chain, certificates.key)
+    context.minimum_version = context.maximum_version = VERSIONS[version]
+    # Python would hide a missing close_notify otherwise, and some tests are about just that.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    return context

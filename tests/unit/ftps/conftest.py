@@ -16,21 +16,22 @@ from pyftpdlib.handlers import TLS_FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
+from tests.faults.scripted import Answer, ScriptedServer
 from tests.servers.certificates import Certificates
-from tests.unit.ftps.scripted import Answer, Scripted
 from workers.ftps.connection import Connection, Peer
 from workers.ftps.tls import Trust
 
-USER, PASSWORD = "acme", "s3cret-Wort"
+USER, PASSWORD = ScriptedServer.user, ScriptedServer.password
 
 
 @pytest.fixture
-def script(certificates: Certificates) -> Iterator[Callable[..., Scripted]]:
-    """Starts a scripted server: script({"NOOP": b"226 Done"}, tls="explicit")."""
+def script(certificates: Certificates) -> Iterator[Callable[..., ScriptedServer]]:
+    """Starts a scripted server, of implicit TLS if not told otherwise: script({"NOOP": b"226 Done"})."""
     with ExitStack() as servers:
 
-        def start(answers: dict[str, Answer] | None = None, **options: Any) -> Scripted:
-            return servers.enter_context(Scripted(certificates, answers or {}, **options))
+        def start(answers: dict[str, Answer] | None = None, **options: Any) -> ScriptedServer:
+            options.setdefault("tls", "implicit")
+            return servers.enter_context(ScriptedServer(certificates, answers, **options))
 
         yield start
 
@@ -40,7 +41,7 @@ def connect() -> Iterator[Callable[..., Connection]]:
     """Opens connections that are closed with the test: connect(server, reply_timeout=1)."""
     lines: list[Connection] = []
 
-    def open_line(server: Scripted | Server, **changes: Any) -> Connection:
+    def open_line(server: ScriptedServer | Server, **changes: Any) -> Connection:
         lines.append(Connection.open(server.peer(**changes)))
         return lines[-1]
 

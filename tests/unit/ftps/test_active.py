@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import Answer, ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.ports import PortBlock
-from tests.unit.ftps.scripted import Answer, Scripted, Talk
 from workers.ftps.connection import Connection
 from workers.ftps.errors import NoAnswer, Refused, TransferBroken
 from workers.ftps.states import State
 from workers.ftps.tls import Trust
 
-Script = Callable[..., Scripted]
+Script = Callable[..., ScriptedServer]
+Active = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
 CONTENT = b"what the server has" * 100
@@ -32,47 +34,30 @@ def ports() -> Iterator[tuple[int, int]]:
     block.close()
 
 
-def note(talk: Talk, argument: bytes) -> None:
-    """EPRT or PORT: remember where to connect to."""
-    if argument.startswith(b"|"):
-        _, _, host, port, _ = argument.decode().split("|")
-        talk.server.told.append((host, int(port)))
-    else:
-        numbers = argument.decode().split(",")
-        talk.server.told.append((".".join(numbers[:4]), int(numbers[4]) * 256 + int(numbers[5])))
-    talk.say(b"200 I shall")
-
-
 def call(talk: Talk, *, ours: str = "127.0.0.1") -> socket.socket:
     """Connect to where the client said."""
     return socket.create_connection(talk.server.told[-1], 5, source_address=(ours, 0))
 
 
-def send(talk: Talk, plain: socket.socket) -> None:
+def send_over(talk: Talk, plain: socket.socket) -> None:
     """The file, over TLS, to a client that came to be connected to."""
-    data = talk.server.context.wrap_socket(plain, server_side=True)
+    data = talk.secured(plain)
     data.sendall(CONTENT)
     with contextlib.suppress(OSError):
         data.unwrap()
     data.close()
-    talk.say(b"226 Done")
+    talk.reply(b"226 Done")
 
 
-def retr(talk: Talk, _: bytes) -> None:
-    """As an ordinary server does it."""
-    talk.say(b"150 Here it comes")
-    send(talk, call(talk))
-
-
-PLAIN: dict[str, Answer] = {"EPRT": note, "PORT": note, "RETR": retr, "EPSV": b"500 No", "PASV": b"500 No"}
+NOT_PASSIVE: dict[str, Answer] = {"EPSV": b"500 No", "PASV": b"500 No"}
 
 
 @pytest.fixture
-def active(script: Script) -> Callable[..., Scripted]:
-    """A scripted server that connects to the client; `told`: the addresses it was told."""
+def active(script: Script) -> Active:
+    """A scripted server that connects to the client, and to it alone."""
 
-    def start(answers: dict[str, Answer] | None = None, **options: object) -> Scripted:
-        return script(PLAIN | (answers or {}), **options)
+    def start(answers: dict[str, Answer] | None = None) -> ScriptedServer:
+        return script(NOT_PASSIVE | (answers or {}), files={b"/a": CONTENT})
 
     return start
 
@@ -84,7 +69,7 @@ def retrieved(line: Connection) -> bytes:
 
 
 def test_the_server_connects_to_a_port_of_ours(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]
+    active: Active, connect: Connect, ports: tuple[int, int]
 ) -> None:
     """EPRT with the control connection's own address and a port of the range; TLS sessions are resumed."""
     server = active()
@@ -99,7 +84,7 @@ def test_the_server_connects_to_a_port_of_ours(
 
 
 def test_port_where_eprt_is_refused_and_then_always(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]
+    active: Active, connect: Connect, ports: tuple[int, int]
 ) -> None:
     """A server from before RFC 2428 is asked once; the next line knows."""
     server = active({"EPRT": b"500 What?"})
@@ -113,9 +98,7 @@ def test_port_where_eprt_is_refused_and_then_always(
     assert sum(command.startswith("EPRT") for command in server.commands) == 1
 
 
-def test_a_server_that_will_have_neither(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]
-) -> None:
+def test_a_server_that_will_have_neither(active: Active, connect: Connect, ports: tuple[int, int]) -> None:
     """Refused in its words, and the line goes on."""
     line = connect(active({"EPRT": b"500 No", "PORT": b"500 Illegal PORT"}), active_ports=ports)
     with pytest.raises(Refused, match="Illegal PORT"):
@@ -123,19 +106,17 @@ def test_a_server_that_will_have_neither(
     line.noop()
 
 
-def test_we_listen_nowhere_else(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]
-) -> None:
+def test_we_listen_nowhere_else(active: Active, connect: Connect, ports: tuple[int, int]) -> None:
     """Not on the machine's other addresses, and no longer once the server is in."""
     open_doors: list[str] = []
 
     def knock(talk: Talk, _: bytes) -> None:
         port = talk.server.told[-1][1]
-        talk.say(b"150 Here it comes")
+        talk.reply(b"150 Here it comes")
         with contextlib.suppress(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", port), 1).close()
             open_doors.append("the other address")
-        send(talk, call(talk))
+        send_over(talk, call(talk))
 
     server = active({"RETR": knock})
     line = connect(server, active_ports=ports)
@@ -145,20 +126,18 @@ def test_we_listen_nowhere_else(
         socket.create_connection(server.told[-1], 1)
 
 
-def test_a_stranger_is_not_let_in(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]
-) -> None:
+def test_a_stranger_is_not_let_in(active: Active, connect: Connect, ports: tuple[int, int]) -> None:
     """Whoever connects from another address is shown the door, and the server's connection is awaited."""
     seen: list[bytes] = []
 
     def intrude(talk: Talk, _: bytes) -> None:
-        talk.say(b"150 Here it comes")
+        talk.reply(b"150 Here it comes")
         stranger = call(talk, ours="127.0.0.2")
         stranger.settimeout(5)
         with contextlib.suppress(ConnectionResetError):
             seen.append(stranger.recv(1))  # a client that takes him for the server says hello
         stranger.close()
-        send(talk, call(talk))
+        send_over(talk, call(talk))
 
     line = connect(active({"RETR": intrude}), active_ports=ports)
     assert retrieved(line) == CONTENT
@@ -166,7 +145,7 @@ def test_a_stranger_is_not_let_in(
 
 
 def test_a_server_may_connect_before_the_command(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]
+    active: Active, connect: Connect, ports: tuple[int, int]
 ) -> None:
     """pyftpdlib does, at once; the kernel lets it in, and the command goes out all the same."""
     early: list[socket.socket] = []
@@ -174,11 +153,11 @@ def test_a_server_may_connect_before_the_command(
     def at_once(talk: Talk, argument: bytes) -> None:
         _, _, host, port, _ = argument.decode().split("|")
         early.append(socket.create_connection((host, int(port)), 5))
-        talk.say(b"200 Connected")
+        talk.reply(b"200 Connected")
 
     def then_send(talk: Talk, _: bytes) -> None:
-        talk.say(b"150 Here it comes")
-        send(talk, early.pop())
+        talk.reply(b"150 Here it comes")
+        send_over(talk, early.pop())
 
     line = connect(active({"EPRT": at_once, "RETR": then_send}), active_ports=ports)
     assert retrieved(line) == CONTENT
@@ -186,7 +165,7 @@ def test_a_server_may_connect_before_the_command(
 
 @pytest.mark.parametrize("replies", [b"425 Can't reach you", b"150 Now\r\n425 Can't reach you"])
 def test_a_server_that_cannot_connect_says_so(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int], replies: bytes
+    active: Active, connect: Connect, ports: tuple[int, int], replies: bytes
 ) -> None:
     """A firewall before us: its words are told, soon, and the line goes on."""
     line = connect(active({"RETR": replies}), active_ports=ports, connect_timeout=20)
@@ -197,7 +176,7 @@ def test_a_server_that_cannot_connect_says_so(
     line.noop()
 
 
-def test_nobody_comes(active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]) -> None:
+def test_nobody_comes(active: Active, connect: Connect, ports: tuple[int, int]) -> None:
     """The wait ends with connect_timeout, and the line with it: a reply is owed."""
     line = connect(active({"RETR": b"150 Here it comes"}), active_ports=ports, connect_timeout=0.5)
     with pytest.raises(NoAnswer):
@@ -207,9 +186,7 @@ def test_nobody_comes(active: Callable[..., Scripted], connect: Connect, ports: 
         pass
 
 
-def test_ports_in_use_are_passed_over(
-    active: Callable[..., Scripted], connect: Connect, ports: tuple[int, int]
-) -> None:
+def test_ports_in_use_are_passed_over(active: Active, connect: Connect, ports: tuple[int, int]) -> None:
     """The free one of three is found; when there is none, that is said, and nothing of it to the server."""
     first, last = ports
     server = active()
@@ -237,14 +214,8 @@ def test_ipv6(tmp_path: Path, ports: tuple[int, int], mode: str) -> None:
     except OSError as none:
         pytest.skip(f"this machine has no ::1: {none}")
     certificates = Certificates.make(tmp_path, "::1")
-    passive: dict[str, Answer] = {"RETR": lambda talk, _: talk.send_file(CONTENT)}
-
-    def v6(talk: Talk, _: bytes) -> None:
-        talk.say(b"150 Here it comes")
-        send(talk, call(talk, ours="::1"))
-
-    answers = passive if mode == "passive" else PLAIN | {"RETR": v6}
-    with Scripted(certificates, answers, host="::1") as server:
+    answers = {} if mode == "passive" else NOT_PASSIVE
+    with ScriptedServer(certificates, answers, host="::1", files={b"/a": CONTENT}) as server:
         trust = Trust(ca_file=str(certificates.ca_file))
         chosen = ports if mode == "active" else None
         line = Connection.open(server.peer(host="::1", trust=trust, active_ports=chosen))
@@ -252,7 +223,7 @@ def test_ipv6(tmp_path: Path, ports: tuple[int, int], mode: str) -> None:
         said = [command for command in server.commands if command[:4] in ("EPSV", "EPRT", "PASV", "PORT")]
         expected = "EPSV" if mode == "passive" else f"EPRT |2|::1|{server.told[-1][1] if server.told else 0}|"
         assert said == [expected]
-        server.answers["EPRT"] = b"522 Not supported"
+        server.when("EPRT", b"522 Not supported")
         if mode == "active":
             with pytest.raises(Refused, match="522"):
                 retrieved(line)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.unit.ftps.scripted import Answer, Scripted, Talk
+from tests.faults.acts import send
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import Answer, ScriptedServer
 from workers.ftps.connection import Connection
 from workers.ftps.errors import Missing, Refused, TransferBroken
 from workers.ftps.states import State
 
-Script = Callable[..., Scripted]
+Script = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
 BLOCKS = [bytes([number]) * 5000 for number in range(6)]
@@ -28,7 +30,7 @@ def retr(when: When, final: bytes = b"226 Done") -> Callable[[Talk, bytes], None
     """A download whose blocks come slowly; the NOOPs that came meanwhile are answered as `when` says."""
 
     def act(talk: Talk, _: bytes) -> None:
-        talk.say(b"150 Here it comes")
+        talk.reply(b"150 Here it comes")
         data = talk.secured_data()
         for block in BLOCKS:
             data.sendall(block)
@@ -45,7 +47,7 @@ def stor(when: When) -> Callable[[Talk, bytes], None]:
     """An upload, likewise."""
 
     def act(talk: Talk, _: bytes) -> None:
-        talk.say(b"150 Send it")
+        talk.reply(b"150 Send it")
         data = talk.secured_data()
         while data.recv(65536):
             pass
@@ -60,11 +62,11 @@ def stor(when: When) -> Callable[[Talk, bytes], None]:
 def answer_around(talk: Talk, when: When, final: bytes) -> None:
     """Take the NOOPs out of what was sent, and give all or some of their answers around the final reply."""
     got = b""
-    talk.sock.settimeout(0.1)
+    talk.socket.settimeout(0.1)
     with contextlib.suppress(TimeoutError):
         while True:
-            got += talk.sock.recv(4096)
-    talk.sock.settimeout(10)
+            got += talk.socket.recv(4096)
+    talk.socket.settimeout(10)
     count = got.count(b"NOOP\r\n")
     assert got == b"NOOP\r\n" * count
     assert count >= 2
@@ -72,7 +74,7 @@ def answer_around(talk: Talk, when: When, final: bytes) -> None:
     reply = b"500 Not now" if when == "refused" else b"200 Still here"
     ahead = {"before": count, "refused": count, "some": 1}.get(when, 0)
     behind = {"after": count, "some": 1}.get(when, 0)
-    talk.sock.sendall((reply + b"\r\n") * ahead + final + b"\r\n" + (reply + b"\r\n") * behind)
+    talk.raw((reply + b"\r\n") * ahead + final + b"\r\n" + (reply + b"\r\n") * behind)
 
 
 def slowly() -> Iterator[bytes]:
@@ -81,13 +83,13 @@ def slowly() -> Iterator[bytes]:
         yield block
 
 
-PWD: dict[str, Answer] = {"PWD": b'257 "/"', "SIZE": b"213 7"}
+ANSWERED: dict[str, Answer] = {"PWD": b'257 "/"', "SIZE": b"213 7", "MDTM": b"213 20260102030405"}
 
 
 @pytest.mark.parametrize("when", WHENS)
 def test_a_download_and_what_follows_it(script: Script, connect: Connect, when: When) -> None:
     """Whole, and the next replies belong to their commands: NOOP's own 200 above all."""
-    server = script(PWD | {"RETR": retr(when)})
+    server = script(ANSWERED | {"RETR": retr(when)})
     line = connect(server, noop_every=OFTEN)
     got = bytearray()
     for _ in range(2):
@@ -105,7 +107,7 @@ def test_a_download_and_what_follows_it(script: Script, connect: Connect, when: 
 @pytest.mark.parametrize("when", WHENS)
 def test_an_upload_and_what_follows_it(script: Script, connect: Connect, when: When) -> None:
     """The same the other way round."""
-    line = connect(script(PWD | {"STOR": stor(when)}), noop_every=OFTEN)
+    line = connect(script(ANSWERED | {"STOR": stor(when)}), noop_every=OFTEN)
     assert line.store(b"/a", slowly(), size=SIZE) == SIZE
     line.noop()
     assert line.state is State.READY
@@ -120,7 +122,7 @@ def test_a_transfer_that_fails_with_asides(
     script: Script, connect: Connect, when: When, final: bytes, error: type[Exception]
 ) -> None:
     """The refusal is the transfer's, and the line goes on."""
-    line = connect(script(PWD | {"RETR": retr(when, final)}), noop_every=OFTEN)
+    line = connect(script(ANSWERED | {"RETR": retr(when, final)}), noop_every=OFTEN)
     with pytest.raises(error):
         line.retrieve(b"/a", lambda _: None, size=SIZE)
     line.noop()
@@ -130,7 +132,7 @@ def test_a_transfer_that_fails_with_asides(
 def test_nothing_is_said_where_nobody_asked(script: Script, connect: Connect) -> None:
     """Without the key, and before its time, the control connection is silent during a transfer."""
     for every in (None, 60.0):
-        server = script({"RETR": lambda talk, _: talk.send_file(b"x" * 100_000)})
+        server = script({"RETR": send(b"x" * 100_000)})
         line = connect(server, noop_every=every)
         line.retrieve(b"/a", lambda _: time.sleep(0.002), size=100_000)
         assert not {"NOOP", "PWD"} & set(server.commands)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.ftps.scripted import Answer, Scripted, Talk
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import Answer, ScriptedServer
 from workers.ftps.connection import Connection
 from workers.ftps.control import Reply
 from workers.ftps.digests import Digest, Way, patience, ways
@@ -18,7 +19,7 @@ from workers.ftps.errors import BadName, Missing, Refused
 from workers.ftps.states import State
 from workers.stores.local import LocalFolder
 
-Script = Callable[..., Scripted]
+Script = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
 CONTENT = b"hello"
@@ -110,7 +111,8 @@ def test_the_next_way_where_one_is_not_there_after_all(script: Script, connect: 
     line = connect(server)
     assert line.digest(b"/a b", size=5) == Digest("CRC32", f"{zlib.crc32(CONTENT):08x}")
     assert server.commands[-3:] == ['XSHA256 "/a b"', 'XSHA1 "/a b"', 'XCRC "/a b"']
-    server.answers["XCRC"] = b"501 Too many words"
+    server.forget("XCRC")
+    server.when("XCRC", b"501 Too many words")
     assert line.digest(b"/a", size=5) is None
     assert connect(script({"FEAT": b"500 No"})).digest(b"/a", size=5) is None
     assert line.state is State.READY
@@ -122,7 +124,8 @@ def test_what_is_said_of_the_file_is_raised(script: Script, connect: Connect) ->
     line = connect(server)
     with pytest.raises(Missing):
         line.digest(b"/a", size=5)
-    server.answers["HASH"] = b"553 Not a regular file"
+    server.forget("HASH")
+    server.when("HASH", b"553 Not a regular file")
     with pytest.raises(Refused):
         line.digest(b"/a", size=5)
     with pytest.raises(BadName):
@@ -136,7 +139,7 @@ def test_a_large_file_may_take_its_time(script: Script, connect: Connect) -> Non
 
     def slow(talk: Talk, _: bytes) -> None:
         time.sleep(0.6)
-        talk.say(f"213 SHA-256 0-5 {SHA256} /a".encode())
+        talk.reply(f"213 SHA-256 0-5 {SHA256} /a".encode())
 
     server = script({"FEAT": b"211-F\r\n HASH SHA-256*\r\n211 End", "HASH": slow})
     line = connect(server, reply_timeout=0.3)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.ftps.scripted import Scripted, Talk
+from tests.faults.acts import farewell
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import ScriptedServer
 from workers.ftps.connection import Connection
 from workers.ftps.errors import LineLost, Loss, NoAnswer, Transient
 from workers.ftps.states import State
 
-Script = Callable[..., Scripted]
+Script = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
 
@@ -25,14 +27,14 @@ def lose(line: Connection, timeout: float = 5) -> Transient:
 
 
 def end_by_fin(talk: Talk) -> None:
-    talk.sock.close()
+    talk.close()
 
 
 def end_by_close_notify(talk: Talk) -> None:
-    talk.sock.settimeout(0)
+    talk.socket.settimeout(0)
     with contextlib.suppress(OSError):
-        talk.sock.unwrap()  # type: ignore[attr-defined]
-    talk.sock.close()
+        talk.socket.unwrap()  # type: ignore[attr-defined]
+    talk.close()
 
 
 def end_by_reset(talk: Talk) -> None:
@@ -63,8 +65,7 @@ def test_421_and_an_end_is_the_servers_doing(script: Script, connect: Connect) -
     server = script({"NOOP": b"421 Timeout"})
     assert lose(connect(server)).loss is Loss.CLOSED
     line = connect(server)
-    server.talks[1].say(b"421 Timeout")
-    server.talks[1].sock.close()
+    assert server.talks[1].interrupt(farewell("421 Timeout"))
     assert lose(line).loss is Loss.CLOSED
 
 

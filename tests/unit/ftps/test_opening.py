@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import ScriptedServer
 from tests.unit.ftps.conftest import PASSWORD, Server
-from tests.unit.ftps.scripted import Scripted, Talk
 from workers.ftps.connection import Connection
 from workers.ftps.errors import Capacity, ConnectFailed, FtpsError, LoginRefused, TlsRefused
 from workers.ftps.states import State
 from workers.ftps.tls import Trust
 
-Script = Callable[..., Scripted]
+Script = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
-OPENING = ["USER acme", f"PASS {PASSWORD}", "PBSZ 0", "PROT P", "FEAT", "TYPE I"]
+OPENING = ["USER acme", f"PASS {PASSWORD}", "PBSZ 0", "PROT P", "FEAT", "TYPE I", "OPTS UTF8 ON"]
 
 
 def test_implicit_tls_says_no_word_in_clear(script: Script, connect: Connect) -> None:
@@ -40,15 +41,8 @@ def test_explicit_tls_asks_before_the_name(script: Script, connect: Connect) -> 
 def test_no_tls_only_on_purpose(script: Script, connect: Connect) -> None:
     """tls="off" neither asks for TLS nor for protection, and moves files."""
 
-    def retr(talk: Talk, _: bytes) -> None:
-        talk.say(b"150 Here it comes")
-        data = talk.accept()
-        data.sendall(b"clear")
-        data.close()
-        talk.say(b"226 Done")
-
-    server = script({"RETR": retr}, tls="off")
-    line = connect(server)
+    server = script(tls="explicit", files={b"/x": b"clear"})
+    line = connect(server, tls="off")
     got = bytearray()
     assert line.retrieve(b"/x", got.extend, size=5) == 5
     assert got == b"clear"
@@ -104,11 +98,11 @@ def test_refused_protection_is_final(script: Script, verb: str) -> None:
         ({"PASS": b"421 Too many users"}, Capacity),
         ({"USER": b"421 Too many users"}, Capacity),
         ({"PASS": b"450 Try later"}, ConnectFailed),
-        ({"(greeting)": b"421 There are too many connected users, please try later."}, Capacity),
-        ({"(greeting)": b"530 Too many connections"}, Capacity),
-        ({"(greeting)": b"554 Banned"}, ConnectFailed),
-        ({"(greeting)": b"SSH-2.0-OpenSSH_9.2"}, ConnectFailed),
-        ({"(greeting)": b"220-Half a greeting"}, ConnectFailed),
+        ({"CONNECT": b"421 There are too many connected users, please try later."}, Capacity),
+        ({"CONNECT": b"530 Too many connections"}, Capacity),
+        ({"CONNECT": b"554 Banned"}, ConnectFailed),
+        ({"CONNECT": b"SSH-2.0-OpenSSH_9.2"}, ConnectFailed),
+        ({"CONNECT": b"220-Half a greeting"}, ConnectFailed),
         ({"TYPE": b"500 No"}, ConnectFailed),
         ({"USER": b"227 What?"}, ConnectFailed),
     ],
@@ -124,10 +118,10 @@ def test_a_greeting_may_be_delayed(script: Script, connect: Connect) -> None:
     """120, and 220 later."""
 
     def slow(talk: Talk, _: bytes) -> None:
-        talk.say(b"120 In a minute")
-        talk.say(b"220 Ready")
+        talk.reply(b"120 In a minute")
+        talk.reply(b"220 Ready")
 
-    connect(script({"(greeting)": slow}))
+    connect(script({"CONNECT": slow}))
 
 
 def test_no_password_where_none_is_asked(script: Script, connect: Connect) -> None:
@@ -233,7 +227,7 @@ def test_a_failed_opening_leaves_nothing_open(script: Script) -> None:
         with pytest.raises(LoginRefused):
             Connection.open(server.peer())
         for talk in server.talks:
-            while talk.sock.fileno() >= 0:
+            while talk.socket.fileno() >= 0:
                 threading.Event().wait(0.001)
 
     fail()

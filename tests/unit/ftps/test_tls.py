@@ -14,19 +14,22 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.faults.acts import send
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
-from tests.unit.ftps.scripted import Scripted, Talk
+from tests.servers.server import TlsVersion
 from workers.ftps.connection import Connection
 from workers.ftps.errors import CertificateRefused, ConnectFailed, TlsRefused
 from workers.ftps.tls import Trust, normalised, not_after
 
-Script = Callable[..., Scripted]
+Script = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
 
 def test_the_facts_of_a_handshake(script: Script, connect: Connect, certificates: Certificates) -> None:
     """Version, cipher, end of the certificate and its fingerprint are there for `check` to show."""
-    line = connect(script(version=ssl.TLSVersion.TLSv1_2))
+    line = connect(script(tls_version="1.2"))
     assert line.tls is not None
     assert line.tls.version == "TLSv1.2"
     assert "GCM" in line.tls.cipher
@@ -47,7 +50,7 @@ def test_an_authority_nobody_trusts_is_refused(script: Script, tmp_path: Path) -
 def test_a_certificate_for_another_name_is_refused(certificates: Certificates, tmp_path: Path) -> None:
     """The host's name is checked, not only the chain."""
     elsewhere = Certificates.make(tmp_path, "elsewhere.example")
-    with Scripted(elsewhere, {}) as server, pytest.raises(CertificateRefused, match="localhost"):
+    with ScriptedServer(elsewhere, {}) as server, pytest.raises(CertificateRefused, match="localhost"):
         Connection.open(server.peer())
 
 
@@ -71,7 +74,7 @@ def test_a_pinned_certificate_is_trusted_without_an_authority(
     """In any of the forms people paste; several pins while it is being changed."""
     pasted = "SHA256:" + ":".join(certificates.fingerprint[7:][i : i + 2].upper() for i in range(0, 64, 2))
     trust = Trust(fingerprints=("sha256:" + "0" * 64, pasted))
-    line = connect(script({"RETR": lambda talk, _: talk.send_file(b"x")}), trust=trust)
+    line = connect(script({"RETR": send(b"x")}), trust=trust)
     assert line.retrieve(b"/x", lambda _: None) == 1
 
 
@@ -98,28 +101,28 @@ def test_a_missing_file_is_named(script: Script, tmp_path: Path) -> None:
 
 def test_no_common_version_is_refused_for_good(script: Script) -> None:
     """A second try would change nothing."""
-    server = script(version=ssl.TLSVersion.TLSv1_2)
+    server = script(tls_version="1.2")
     with pytest.raises(TlsRefused):
-        Connection.open(server.peer(trust=Trust(ca_file=str(server.certificates.ca_file), tls_min="1.3")))
+        Connection.open(server.peer(trust=Trust(ca_file=str(server.ca_file), tls_min="1.3")))
 
 
 def test_tls_max_holds(script: Script) -> None:
     """A server of TLS 1.3 only is refused by tls_max 1.2."""
-    server = script(version=ssl.TLSVersion.TLSv1_3)
+    server = script(tls_version="1.3")
     with pytest.raises(TlsRefused):
-        Connection.open(server.peer(trust=Trust(ca_file=str(server.certificates.ca_file), tls_max="1.2")))
+        Connection.open(server.peer(trust=Trust(ca_file=str(server.ca_file), tls_max="1.2")))
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_client_certificate_is_shown(
-    certificates: Certificates, tmp_path: Path, version: ssl.TLSVersion
+    certificates: Certificates, tmp_path: Path, version: TlsVersion
 ) -> None:
     """With it the line opens; without it the server's refusal is final."""
     authority = trustme.CA()
     leaf = authority.issue_cert("acme@example.com")
     both = tmp_path / "client.pem"
     leaf.private_key_and_cert_chain_pem.write_to_path(str(both))
-    with Scripted(certificates, {}, version=version) as server:
+    with ScriptedServer(certificates, {}, tls_version=version) as server:
         authority.configure_trust(server.context)
         server.context.verify_mode = ssl.CERT_REQUIRED
         ca_file = str(certificates.ca_file)
@@ -130,7 +133,7 @@ def test_a_client_certificate_is_shown(
 
 def test_clear_text_from_an_explicit_port_is_shown(script: Script) -> None:
     """Implicit TLS, spoken to an explicit port: its greeting explains the mistake (field note 20)."""
-    server = script({"(greeting)": b"220 ProFTPD here"}, tls="explicit")
+    server = script({"CONNECT": b"220 ProFTPD here"}, tls="explicit")
     with pytest.raises(ConnectFailed, match="ProFTPD here"):
         Connection.open(server.peer(tls="implicit"))
 
@@ -139,7 +142,7 @@ def test_clear_text_in_the_middle_of_tls_is_shown(script: Script, connect: Conne
     """A failing child of the server writes past its TLS layer (field note 20)."""
 
     def oops(talk: Talk, _: bytes) -> None:
-        os.write(talk.sock.fileno(), b"500 OOPS: child died\r\n")
+        os.write(talk.socket.fileno(), b"500 OOPS: child died\r\n")
 
     line = connect(script({"NOOP": oops}))
     with pytest.raises(Exception, match="child died"):
