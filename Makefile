@@ -1,7 +1,7 @@
 # Each target sets up what it needs. Python 3.11 or later and make are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lock
+.PHONY: help demo test test-all check lock fuzz
 
 # What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
 ARGS ?=
@@ -19,6 +19,7 @@ help:
 	@echo 'make test      the tests, in under ten minutes'
 	@echo 'make test-all  with the long matrices'
 	@echo 'make check     format, lint, types, direction of imports'
+	@echo 'make fuzz      the parsers under a coverage-guided fuzzer, ten minutes each; make fuzz FUZZ_SECONDS=60'
 	@echo 'make lock      pin the newest versions that pyproject.toml allows'
 
 demo: .venv/installed
@@ -38,6 +39,21 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The fuzzer needs none of our dependencies and ships for few Pythons, so it has an environment of its own. What it
+# learned stays there, and is where the next run begins. A find is written there as well: it becomes a test.
+FUZZ ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/towline-fuzz
+FUZZ_SECONDS ?= 600
+fuzz: $(FUZZ)/installed
+	@for target in replies listing; do \
+		nice -n 19 $(FUZZ)/bin/python -m tests.unit.ftps.fuzz_$$target -max_total_time=$(FUZZ_SECONDS) \
+			-artifact_prefix=$(FUZZ)/find-$$target- $(ARGS) $(FUZZ)/inputs-$$target || exit 1; done
+
+$(FUZZ)/installed:
+	@test -n "$(PYTHON)" || { echo "Towline needs Python 3.11 or later with venv; none is on PATH." >&2; exit 1; }
+	@$(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip --disable-pip-version-check -qq install atheris==3.0.0
+	@touch $@
 
 # One set of pins for every Python and platform, with hashes, and without the address they came from.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
