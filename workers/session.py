@@ -16,84 +16,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
 from workers import errors
+from workers.building import Builder
+from workers.counting import Counters, Reason, Tally, shown
 from workers.ftps import errors as ftps
-from workers.ftps.connection import Connection, Peer
-from workers.ftps.features import Features
+from workers.ftps.connection import Connection
 from workers.ftps.states import State
-from workers.ftps.tls import Trust
 from workers.ledger import Ledger, LineFacts
 from workers.permit import Permit
 from workers.settings import Endpoint
-from workers.wire_log import into_log
+
+__all__ = ["Counters", "Reason", "Session", "Tally"]
 
 T = TypeVar("T")
 log = logging.getLogger("towline.session")
-
-NOOP_EVERY_S = 30.0
-"""Between two NOOPs during a transfer: firewalls that forget silent lines do it after a minute or more."""
-
-
-class Reason(StrEnum):
-    """Why a line was built. All but the first are rebuilds."""
-
-    FIRST_USE = "first_use"
-    IDLE_LOSS = ftps.Loss.IDLE.value
-    SERVER_CLOSED = ftps.Loss.CLOSED.value
-    BLACK_HOLE = ftps.Loss.BLACK_HOLE.value
-    PROTOCOL = ftps.Loss.PROTOCOL.value
-    ROTATION = "rotation"
-    FORK = "fork"
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one task did to the line, summed over all its operations."""
-
-    connects: int = 0  # connects tried, the first included
-    reconnects: int = 0  # lines rebuilt with success
-    heeds_breaker: bool = False
-    """An endpoint known to be down fails the task at once; polls and people try all the same."""
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the task began, to the millisecond."""
-        return round(time.monotonic() - self.started, 3)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened to this session's line since the process began."""
-
-    builds: Counter[Reason] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)  # failed connects, by class of error
-    data_sessions: Counter[str] = field(default_factory=Counter)  # data channels resumed: "true" or "false"
-
-    @property
-    def reconnects(self) -> int:
-        """Lines rebuilt with success, whatever the reason."""
-        return sum(count for reason, count in self.builds.items() if reason is not Reason.FIRST_USE)
-
-    def since(self, earlier: Counters) -> Counters:
-        """What has come since `earlier`."""
-        return Counters(
-            self.builds - earlier.builds,
-            self.failures - earlier.failures,
-            self.data_sessions - earlier.data_sessions,
-        )
-
-
-class _NotYet(ftps.Transient):
-    """Another process is trying these credentials for the first time; nothing was sent by this one."""
 
 
 class Session:
@@ -108,13 +49,11 @@ class Session:
         lease_s: float = 60.0,
         holding: Callable[[], None] = lambda: None,
     ) -> None:
-        """wire: told every command and reply, without the password (`Connection.open`); left out: the log is,
-        where the endpoint wants it."""
+        """wire: as for `Builder`. holding: told when there is something to be renewed (`Janitor.wake`)."""
         self.endpoint = endpoint
         self.counters = Counters()
         self._taken = Counters()
-        self._ledger = ledger
-        self._wire = into_log(endpoint.name) if wire is None and endpoint.wire_log else wire
+        self._builder = Builder(endpoint, ledger, self.counters, wire=wire)
         self._line: Connection | None = None
         self._line_pid = os.getpid()
         self._line_data: Counter[str] = Counter()  # of the line in hand, as far as counted
@@ -123,7 +62,6 @@ class Session:
         self._progressed = False
         self.permit = Permit(endpoint, ledger, lease_s=lease_s, holding=holding)
         self._users = 0  # who must not lose the line in between
-        self._last_error: str | None = None
         # One operation at a time; the janitor's keep-alive only ever tries this lock.
         self._lock = threading.Lock()
 
@@ -219,7 +157,11 @@ class Session:
         now = time.monotonic()
         rebuilt = {str(why): count for why, count in self.counters.builds.items() if why != Reason.FIRST_USE}
         tls = line.tls.version if line.tls is not None else None
-        return LineFacts(now - line.opened_at, now - line.used_at, tls, rebuilt, self._last_error)
+        return LineFacts(now - line.opened_at, now - line.used_at, tls, rebuilt, self.counters.last_error)
+
+    def refuse_if_closed(self) -> None:
+        """Raises EndpointClosed where no line would be built: paused, or a login refused."""
+        self._builder.refuse_if_closed()
 
     def close(self) -> None:
         """Give the line up. The session may be used again; it then builds a new one, for rotation."""
@@ -294,13 +236,13 @@ class Session:
         line, self._line = self._line, None
         self._next_build = why
         if because is not None:
-            self._last_error = f"{type(because).__name__}: {because}"
+            self.counters.last_error = shown(because)
         if line is not None:
             line.close()
             self._count_data(line)
             try:
-                self._learn(line)
-            except SQLAlchemyError as failure:
+                self._builder.learn(line)
+            except errors.LedgerUnavailable as failure:
                 # What a line has learned is a convenience; why it was lost must not hide behind it.
                 log.warning(
                     "%s: not kept: %s", self.endpoint.name, failure, extra={"action": "features.lost"}
@@ -319,83 +261,20 @@ class Session:
         self.counters.data_sessions.update(Counter(counted) - self._line_data)
         self._line_data = Counter(counted)
 
-    # -- building
-
     def _build(self, tally: Tally) -> Connection:
-        """A new connection, with new objects throughout. Counts it, here and in the ledger."""
-        name, book = self.endpoint.name, self._ledger.endpoints
-        secret = self.endpoint.secret()
-        credentials = book.digest(self.endpoint.user, secret)
-        self.refuse_if_closed(credentials)
-        if tally.heeds_breaker and not tally.connects:
-            self._refuse_if_down(tally)
+        """A line where there was none; counted by the reason for which it had to be built."""
         self._building = True
-        # An unproven password is tried by one process at a time, else a fleet of them locks the account.
-        if not book.may_login(name, credentials, until_s=self.endpoint.connect_timeout + 1):
-            raise _NotYet("another process is trying these credentials")
-        tally.connects += 1
-        if self.endpoint.tls != "off" and not self.endpoint.verify:
-            log.warning(
-                "%s: verify = false: any certificate is believed", name, extra={"action": "line.unverified"}
-            )
-        learned = book.get(name).features_json
-        try:
-            line = Connection.open(
-                peer_of(self.endpoint, secret),
-                known=Features.from_json(learned) if learned else None,
-                wire=self._wire,
-            )
-        except ftps.FtpsError as failure:
-            self.counters.failures[type(failure).__name__] += 1
-            self._last_error = f"{type(failure).__name__}: {failure}"
-            self._tell_everybody(failure, credentials)
-            raise
+        line = self._builder.build(tally)
         self._building = False
         self._line, self._line_pid, self._line_data = line, os.getpid(), Counter()
-        book.connected(name, credentials)
-        self._learn(line)
         reason, self._next_build = self._next_build, Reason.FIRST_USE
         self.counters.builds[reason] += 1
         self.permit.built(self._facts_of(line))
         if reason is not Reason.FIRST_USE:
             tally.reconnects += 1
+        name = self.endpoint.name
         log.info("%s: line built: %s", name, reason, extra={"action": "line.built", "reason": reason.value})
         return line
-
-    def _learn(self, line: Connection) -> None:
-        """Keep what the line has found out: a refused EPSV need not be refused every time."""
-        not_after = line.tls.not_after if line.tls else None
-        self._ledger.endpoints.learn(self.endpoint.name, line.features.to_json(), not_after)
-
-    def refuse_if_closed(self, credentials: str | None = None) -> None:
-        """Raises EndpointClosed where the endpoint is paused, or closed for these credentials."""
-        if credentials is None:
-            credentials = self._ledger.endpoints.digest(self.endpoint.user, self.endpoint.secret())
-        shut = self._ledger.endpoints.is_closed(self.endpoint.name, credentials)
-        if shut is not None:
-            since = shut.closed_at or shut.paused_at
-            raise errors.EndpointClosed(self.endpoint.name, since, shut.closed_reason or "paused")
-
-    def _refuse_if_down(self, tally: Tally) -> None:
-        """Raises ReconnectFailed, with no connect tried, while the endpoint's breaker is open.
-
-        Else every hint of every process would knock at a door that is known to be shut, for a whole budget
-        each, and the client be banned for it (field note 10).
-        """
-        down = self._ledger.endpoints.is_tripped(self.endpoint.name)
-        if down is not None:
-            facts = (down.consecutive_failures, tally.reconnects, tally.elapsed_s, down.last_error or "")
-            raise errors.ReconnectFailed(self.endpoint.name, 0, *facts)
-
-    def _tell_everybody(self, failure: ftps.FtpsError, credentials: str) -> None:
-        """Write a failed connect into the ledger; raise what is final."""
-        name = self.endpoint.name
-        if isinstance(failure, ftps.LoginRefused):
-            self._ledger.endpoints.close(name, str(failure), credentials)
-            raise errors.LoginRefused(name, str(failure)) from failure
-        self._ledger.endpoints.failed(name, f"{type(failure).__name__}: {failure}")
-        if isinstance(failure, ftps.CertificateRefused | ftps.TlsRefused):
-            raise errors.CertificateRefused(name, str(failure)) from failure
 
     # -- giving up
 
@@ -410,44 +289,8 @@ class Session:
             state.start_time = time.monotonic()
 
     def _exhausted(self, lost: ftps.Transient, name: str, tried: int, tally: Tally) -> errors.TowlineError:
-        last = f"{type(lost).__name__}: {lost}"
         if self._building:
             self._building = False
-            if tally.connects:
-                self._ledger.endpoints.trip(self.endpoint.name, self.endpoint.reconnect.within)
-            failures = self._ledger.endpoints.get(self.endpoint.name).consecutive_failures
-            return errors.ReconnectFailed(
-                self.endpoint.name, tally.connects, failures, tally.reconnects, tally.elapsed_s, last
-            )
-        return errors.OperationFailed(
-            self.endpoint.name, name, tried, tally.reconnects, tally.elapsed_s, last
-        )
-
-
-def peer_of(endpoint: Endpoint, secret: str) -> Peer:
-    """What the protocol must know of an endpoint."""
-    return Peer(
-        host=endpoint.host,
-        port=endpoint.port,
-        user=endpoint.user,
-        password=secret,
-        tls=endpoint.tls,
-        trust=Trust(
-            verify=endpoint.verify,
-            ca_file=str(endpoint.ca_file) if endpoint.ca_file else None,
-            fingerprints=tuple(endpoint.fingerprint),
-            client_cert=str(endpoint.client_cert) if endpoint.client_cert else None,
-            client_key=str(endpoint.client_key) if endpoint.client_key else None,
-            tls_min=endpoint.tls_min,
-            tls_max=endpoint.tls_max,
-        ),
-        encoding=endpoint.encoding,
-        zone=endpoint.timezone,
-        connect_timeout=endpoint.connect_timeout,
-        reply_timeout=endpoint.reply_timeout,
-        probe_timeout=endpoint.probe_timeout,
-        idle_timeout=endpoint.idle_timeout,
-        trust_pasv_address=tuple(str(network) for network in endpoint.trust_pasv_address),
-        active_ports=endpoint.active_ports,
-        noop_every=NOOP_EVERY_S if endpoint.noop_during_transfer else None,
-    )
+            return self._builder.exhausted(lost, tally)
+        facts = (tried, tally.reconnects, tally.elapsed_s, shown(lost))
+        return errors.OperationFailed(self.endpoint.name, name, *facts)

@@ -6,9 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from workers.building import peer_of
 from workers.ftps.peer import Peer
 from workers.ftps.tls import Trust
-from workers.session import peer_of
 from workers.settings import Endpoint
 
 PINS = ("sha256:" + "0" * 64, "sha256:" + "1" * 64)

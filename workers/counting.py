@@ -1,0 +1,67 @@
+"""What is counted of a line: why it was built, how often in vain, and what one task did to it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from workers.ftps.errors import Loss
+
+
+class Reason(StrEnum):
+    """Why a line was built. All but the first are rebuilds."""
+
+    FIRST_USE = "first_use"
+    IDLE_LOSS = Loss.IDLE.value
+    SERVER_CLOSED = Loss.CLOSED.value
+    BLACK_HOLE = Loss.BLACK_HOLE.value
+    PROTOCOL = Loss.PROTOCOL.value
+    ROTATION = "rotation"
+    FORK = "fork"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one task did to the line, summed over all its operations."""
+
+    connects: int = 0  # connects tried, the first included
+    reconnects: int = 0  # lines rebuilt with success
+    heeds_breaker: bool = False
+    """An endpoint known to be down fails the task at once; polls and people try all the same."""
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the task began, to the millisecond."""
+        return round(time.monotonic() - self.started, 3)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened to this session's line since the process began."""
+
+    builds: Counter[Reason] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)  # failed connects, by class of error
+    data_sessions: Counter[str] = field(default_factory=Counter)  # data channels resumed: "true" or "false"
+    last_error: str | None = None
+    """What went wrong last, with its class."""
+
+    @property
+    def reconnects(self) -> int:
+        """Lines rebuilt with success, whatever the reason."""
+        return sum(count for reason, count in self.builds.items() if reason is not Reason.FIRST_USE)
+
+    def since(self, earlier: Counters) -> Counters:
+        """What has come since `earlier`."""
+        return Counters(
+            self.builds - earlier.builds,
+            self.failures - earlier.failures,
+            self.data_sessions - earlier.data_sessions,
+        )
+
+
+def shown(failure: BaseException) -> str:
+    """A failure in one line: its class, and what it says."""
+    return f"{type(failure).__name__}: {failure}"
