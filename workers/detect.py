@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Literal
 from workers.ftps.listing import Entry
 from workers.ledger.states import PUBLISHED_STATES, State
 from workers.ledger.values import Appeared, Change, Changed, Known, Seen, Vanished, same_version
-from workers.stores.naming import TEMP_PREFIX, refusal
+from workers.stores.naming import TEMP_PREFIX, joined, refusal
 
 if TYPE_CHECKING:
     from workers.settings import Route
@@ -101,7 +101,7 @@ class Rules:
 
     def path(self, name: bytes) -> bytes:
         """The absolute path of a listed name, as it is sent to the server."""
-        return self.remote.rstrip(b"/") + b"/" + name
+        return joined(self.remote, name)
 
 
 @dataclass(frozen=True, slots=True)

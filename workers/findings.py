@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,10 @@ from typing import Any
 
 from workers.detect import Rules
 from workers.errors import ListingFailed, StoreRefused, TowlineError
-from workers.ftps.connection import Connection
 from workers.ftps.errors import Refused
 from workers.ftps.features import Features
-from workers.ftps.listing import Entry
 from workers.ftps.tls import TlsFacts
+from workers.looking import Listed, look
 from workers.names import printable
 from workers.process import Process
 from workers.session import Session, Tally
@@ -129,7 +128,7 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
     looks: list[tuple[Route | None, bytes]] = [(way, way.remote) for way in ways]
     for route, folder in looks or [(None, b"/")]:
         try:
-            look = _look(session, folder, tally)
+            seen = _look(session, folder, tally)
         except Refused as refusal:
             told = f"{printable(folder)}: {refusal}"
             failure = ListingFailed(route.name, told) if route is not None else None
@@ -138,12 +137,12 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
                 Finding(route.name if route is not None else name, "listing", told, remedy, failure)
             )
             continue
-        resumed.append(look.resumed)
-        newest = max(newest or look.newest, look.newest) if look.newest is not None else newest
+        resumed.append(seen.resumed)
+        newest = max(newest or seen.newest, seen.newest) if seen.newest is not None else newest
         if route is not None:
-            count = _count(route, config, look)
+            count = _count(route, config, seen.listed)
             counts.append(count)
-            of_routes += _of_route(route, count, look.reason)
+            of_routes += _of_route(route, count, seen.listed.reason)
     features = session.run(lambda line: line.features, name="check", tally=tally)
     data_resumed = all(resumed) if tls is not None and resumed else None
     ahead = _ahead(newest)
@@ -159,33 +158,30 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A folder as one listing showed it. newest: how far its newest file is ahead of our clock; precision."""
+    """A folder as it was found. newest: how far its newest file is ahead of our clock; its precision."""
 
-    entries: Sequence[Entry]
-    complete: bool
-    reason: str | None
+    listed: Listed
     resumed: bool
     newest: tuple[float, float] | None
 
 
 def _look(session: Session, folder: bytes, tally: Tally) -> _Look:
-    def look(line: Connection) -> _Look:
-        fresh = line.data_fresh
-        with line.listing(folder) as listing:
-            entries = list(listing)
-        now = time.time()
-        ages = [(entry.modified - now, entry.precision_s) for entry in entries if entry.modified is not None]
-        return _Look(
-            entries, listing.complete, listing.reason, line.data_fresh == fresh, max(ages, default=None)
-        )
+    def fresh() -> int:
+        return session.run(lambda line: line.data_fresh, name="check", tally=tally)
 
-    return session.run(look, name="list", tally=tally)
+    before = fresh()
+    listed = look(session, folder, tally=tally)
+    now = time.time()
+    ages = [
+        (entry.modified - now, entry.precision_s) for entry in listed.entries if entry.modified is not None
+    ]
+    return _Look(listed, fresh() <= before, max(ages, default=None))
 
 
-def _count(route: Route, config: Endpoint, look: _Look) -> FolderCount:
+def _count(route: Route, config: Endpoint, listed: Listed) -> FolderCount:
     rules = Rules.of(route, encoding=config.encoding)
-    files = [entry.name for entry in look.entries if entry.kind == "file"]
-    return FolderCount(route.name, len(files), sum(map(rules.wants, files)), look.complete)
+    files = [entry.name for entry in listed.entries if entry.kind == "file"]
+    return FolderCount(route.name, len(files), sum(map(rules.wants, files)), listed.complete)
 
 
 def _ahead(newest: tuple[float, float] | None) -> float | None:

@@ -12,19 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
 
 from workers import detect, errors, metrics, sources
 from workers.crashpoints import crashpoint
-from workers.ftps.connection import Connection
 from workers.ftps.errors import Refused
-from workers.ftps.listing import Entry
 from workers.ledger import Claim, Ledger, StalePoll
+from workers.looking import Listed, look
 from workers.names import parsed, printable
 from workers.process import Process
 from workers.session import Session, Tally
 from workers.settings import Route
 from workers.stopping import STOP, StopFlag
+from workers.stores.naming import absolute
 from workers.transfer import Outcome, fetch_batch
 
 log = logging.getLogger("towline.rounds")
@@ -148,24 +147,11 @@ def _has_shrunk(before: int | None, now: int) -> bool:
     return now * 2 < (before or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    entries: list[Entry]
-    complete: bool
-    reason: str | None
-
-
-def _listed(session: Session, route: Route, tally: Tally) -> _Listed:
+def _listed(session: Session, route: Route, tally: Tally) -> Listed:
     """The route's folder. Raises ListingFailed when nothing usable came."""
-
-    def list_folder(line: Connection) -> _Listed:
-        with line.listing(route.remote) as listing:
-            entries = list(listing)
-        return _Listed(entries, listing.complete, listing.reason)
-
     folder = printable(route.remote)
     try:
-        listed = session.run(list_folder, name=f"list {folder}", tally=tally)
+        listed = look(session, route.remote, tally=tally)
     except Refused as refusal:
         raise errors.ListingFailed(route.name, f"{folder}: {refusal}") from refusal
     if not listed.complete and not listed.entries:
@@ -201,7 +187,7 @@ def _count(process: Process, route: Route, added: Counter[metrics.Key]) -> None:
     """Bring what a round did into the fleet's counters."""
     try:
         process.ledger.counters.add(added + metrics.of_line(process.session(route.endpoint)))
-    except SQLAlchemyError as failure:
+    except errors.LedgerUnavailable as failure:
         # Figures are not worth a batch that went well, nor hiding what one failed of.
         log.warning("%s: not counted: %s", route.name, failure, extra={"action": "metrics.lost"})
 
@@ -297,7 +283,7 @@ def _admit(
     names: list[bytes] = []
     for shown in paths:
         try:
-            names.append(_absolute(route, shown))
+            names.append(_named(route, shown))
         except ValueError as odd:
             outcome.failed += 1
             outcome.first_error = outcome.first_error or f"{shown!r}: {odd}"
@@ -353,9 +339,9 @@ def upkeep(process: Process) -> Kept:
     return Kept(sum(ended.values()), tuple(ended), removed, pruned)
 
 
-def _absolute(route: Route, shown: str) -> bytes:
+def _named(route: Route, shown: str) -> bytes:
     """The absolute remote path somebody asks for. Raises ValueError where no command can carry it."""
     name = parsed(shown)
     if any(odd in name for odd in (b"\r", b"\n", b"\0")):
         raise ValueError("no command can carry a line end or NUL")
-    return name if name.startswith(b"/") else route.remote.rstrip(b"/") + b"/" + name
+    return absolute(route.remote, name)

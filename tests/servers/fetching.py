@@ -9,10 +9,9 @@ from typing import Any
 from tests.servers.server import FtpServer
 from workers import sources
 from workers.detect import Rules, decide
-from workers.ftps.connection import Connection
-from workers.ftps.listing import Entry
 from workers.ledger import Ledger
 from workers.ledger.values import Claim
+from workers.looking import look
 from workers.names import printable
 from workers.session import Session, Tally
 from workers.settings import Endpoint, Reconnect, Route
@@ -53,12 +52,7 @@ class Fetching:
         target = str(self.route.local)
         poll = self.ledger.polls.begin(self.route.name, target, until_s=60)
         assert poll is not None
-
-        def list_folder(line: Connection) -> list[Entry]:
-            with line.listing(self.route.remote) as listing:
-                return list(listing)
-
-        entries = self.session.run(list_folder, name="list", tally=self.tally)
+        entries = look(self.session, self.route.remote, tally=self.tally).entries
         known = self.ledger.polls.known(self.route.name, target)
         first = self.ledger.routes.get(self.route.name).first_complete_at is None
         decision = decide(entries, known, Rules.of(self.route), poll.began_at, complete=True, first=first)

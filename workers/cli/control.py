@@ -8,11 +8,12 @@ import click
 
 from workers.cli import configuration
 from workers.cli.exits import WRONG
-from workers.cli.foreground import REMOTE_OF_ROUTE, Ended, absolute, foreground
+from workers.cli.foreground import REMOTE_OF_ROUTE, Ended, foreground
 from workers.errors import UnknownName
 from workers.names import printable
 from workers.settings import Settings
 from workers.settings.config_file import nearest
+from workers.stores.naming import absolute
 
 Kind = Literal["route", "endpoint"]
 
@@ -27,7 +28,7 @@ def retry(route: str, path: bytes) -> None:
     """
     with foreground() as process:
         the_route = process.settings.route(route)
-        whole = absolute(the_route, path)
+        whole = absolute(the_route.remote, path)
         if not process.ledger.claims.retry(route, whole):
             raise Ended(
                 f"{printable(whole)}: nothing to try again\n"

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 import click
 
 from workers.cli.exits import NOT_WHOLE
-from workers.cli.foreground import Listed, listed
+from workers.cli.foreground import listed
 from workers.cli.output import amount, counted, print_table, say
 from workers.detect import Rules, decide
 from workers.ledger import Appeared, Changed, Known, Seen, State
+from workers.looking import Listed
 from workers.names import printable
 from workers.process import Process
 from workers.session import Tally

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from workers.cli.foreground import REMOTE_OF_ROUTE, absolute, foreground
+from workers.cli.foreground import REMOTE_OF_ROUTE, foreground
 from workers.cli.history import file_as_json
 from workers.cli.output import amount, counted, iso, json_option, local_time, print_json
 from workers.detect import Rules
@@ -14,7 +14,7 @@ from workers.ledger import CLAIMED, EndpointState, Explanation, FileRow, State
 from workers.names import printable
 from workers.settings import Route
 from workers.settings.quantities import shown_duration
-from workers.stores.naming import NameRefused, below
+from workers.stores.naming import NameRefused, absolute, below
 
 
 @click.command()
@@ -29,7 +29,7 @@ def explain(route: str, path: bytes, as_json: bool) -> None:
     with foreground() as process:
         the_route = process.settings.route(route)
         rules = Rules.of(the_route, encoding=process.settings.endpoint(the_route.endpoint).encoding)
-        known = process.ledger.history.explain(route, absolute(the_route, path))
+        known = process.ledger.history.explain(route, absolute(the_route.remote, path))
         endpoint = process.ledger.endpoints.get(the_route.endpoint)
         now = process.ledger.now()
     state = str(known.versions[0].state) if known.versions else "UNKNOWN"

@@ -6,24 +6,20 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, Any
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from workers import wire_log as wire
 from workers.cli import configuration
 from workers.cli.exits import SOME_FAILED, WRONG
-from workers.errors import ConfigurationError, LedgerRefused, PermissionRefused, TowlineError
-from workers.ftps.connection import Connection
+from workers.errors import ConfigurationError, PermissionRefused, TowlineError
 from workers.ftps.errors import BadName, Missing, Refused
-from workers.ftps.listing import Entry
-from workers.ledger.engine import shown
+from workers.looking import Listed, look
 from workers.names import parsed, printable
 from workers.process import Process
 from workers.session import Tally
-from workers.settings import Route, Settings
+from workers.settings import Settings
 
 # 550 is "no such file" and "you may not" alike (RFC 959 §4.2); the servers of the tests, and IIS, say which
 # one it is in these words.
@@ -71,11 +67,6 @@ class RemoteName(click.ParamType[bytes]):
 
 REMOTE = RemoteName(from_root=True)
 REMOTE_OF_ROUTE = RemoteName(from_root=False)
-
-
-def absolute(route: Route, path: bytes) -> bytes:
-    """A path of a route's: as it is, or below the route's remote folder."""
-    return path if path.startswith(b"/") else route.remote.rstrip(b"/") + b"/" + path
 
 
 def _speak(ctx: click.Context, param: click.Parameter, count: int) -> None:  # noqa: ARG001
@@ -139,7 +130,7 @@ def _with_wire_log(settings: Settings) -> Settings:
 
 
 def _open_ledger(process: Process) -> None:
-    """Open it now: a state_dir that can't be written, or a database that is away, is told as what it is."""
+    """Open it now: a state_dir that can't be written is told as what it is."""
     try:
         _ = process.ledger
     except OSError as failure:
@@ -148,8 +139,6 @@ def _open_ledger(process: Process) -> None:
             f"{failure.filename or process.settings.state_dir}: {failure.strerror}",
             "name a folder that this user may write to",
         ) from failure
-    except DBAPIError as failure:
-        raise LedgerRefused(shown(process.settings.ledger), str(failure.orig)) from failure
 
 
 @contextmanager
@@ -163,26 +152,10 @@ def refusals(endpoint: str, path: bytes) -> Iterator[None]:
         raise Ended(f"{printable(path)}: no command can carry this name: {wrong}", WRONG) from wrong
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A folder as one listing showed it; `reason`: why it is not complete."""
-
-    entries: list[Entry]
-    complete: bool
-    reason: str | None
-
-
 def listed(process: Process, endpoint: str, folder: bytes, tally: Tally) -> Listed:
     """List a remote folder. Raises PermissionRefused, `Ended`, and what `Session.run` raises."""
-
-    def read(line: Connection) -> Listed:
-        with line.listing(folder) as listing:
-            entries = list(listing)
-        return Listed(entries, listing.complete, listing.reason)
-
-    session = process.session(endpoint)
     with refusals(endpoint, folder):
-        return session.run(read, name="list", tally=tally)
+        return look(process.session(endpoint), folder, tally=tally)
 
 
 def refused(endpoint: str, path: bytes, refusal: Refused) -> TowlineError | Ended:

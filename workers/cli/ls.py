@@ -13,6 +13,7 @@ from workers.cli.output import counted, iso, json_option, print_json, print_tabl
 from workers.ftps.listing import Entry
 from workers.names import printable
 from workers.session import Tally
+from workers.stores.naming import joined
 
 
 @click.command()
@@ -36,7 +37,7 @@ def ls(endpoint: str, path: bytes, as_json: bool) -> None:
 
 def _as_json(folder: bytes, entry: Entry) -> dict[str, Any]:
     return {
-        "path": printable(folder.rstrip(b"/") + b"/" + entry.name),
+        "path": printable(joined(folder, entry.name)),
         "type": entry.kind,
         "size": entry.size,
         "modified": iso(entry.modified),

@@ -69,6 +69,11 @@ class Entry(tuple[bytes, Kind, "int | None", _Time, "bytes | None", "bytes | Non
         """Where a link points."""
         return self[5]
 
+    def within(self, folder: bytes) -> Entry:
+        """The same entry as seen from above: its name is then a path, beginning with `folder`."""
+        name, *others = self
+        return tuple.__new__(Entry, (folder + b"/" + name, *others))
+
     def _time(self) -> tuple[float | None, float]:
         time = self[3]
         return time if isinstance(time, tuple) else parse_time_value(time or b"")

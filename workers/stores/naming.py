@@ -53,6 +53,16 @@ def parts(relative: bytes) -> list[bytes]:
     return steps
 
 
+def joined(folder: bytes, name: bytes) -> bytes:
+    """The path of what is called `name` in a remote folder."""
+    return folder.rstrip(b"/") + b"/" + name
+
+
+def absolute(remote: bytes, path: bytes) -> bytes:
+    """A remote path as somebody gives it: as it is, or below the folder `remote`."""
+    return path if path.startswith(b"/") else joined(remote, path)
+
+
 def below(remote: bytes, path: bytes) -> bytes:
     """The part of the absolute remote `path` that lies below the folder `remote`. Raises NameRefused."""
     folder = remote.rstrip(b"/") + b"/"

@@ -1,0 +1,150 @@
+"""Looking at a remote folder, and at those below it.
+
+A walk goes breadth first over one line, and each folder that was listed counts as progress: a line that dies
+in the middle costs that folder's listing and no more. What can't be listed on the way (forbidden, or gone
+since its parent told of it) makes the look incomplete, with its name in the reason, and the walk goes on.
+
+Links are never followed. A server that follows them itself shows a folder that is its own ancestor; such a
+loop is cut where MLSD's `unique` fact shows it, or else where a folder lists the very same entries as one of
+its ancestors. Where neither tells, `max_depth` ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workers.ftps.connection import Connection
+from workers.ftps.errors import BadName, Refused
+from workers.ftps.listing import Entry
+from workers.names import printable
+from workers.session import Session, Tally
+from workers.stores.naming import joined, refusal
+
+log = logging.getLogger("towline.looking")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a look showed. Names are paths below the folder that was looked at; `reason`: why not complete."""
+
+    entries: list[Entry]
+    complete: bool
+    reason: str | None
+
+
+def look(
+    session: Session,
+    folder: bytes,
+    *,
+    tally: Tally,
+    depth: int = 0,
+    enters: Callable[[bytes], bool] = lambda _: True,
+) -> Listed:
+    """List a folder, and the folders below it down to `depth` levels.
+
+    enters: whether a folder, by its path below `folder`, is to be listed at all. Raises `ftps.errors.Refused`
+    where the folder itself can't be listed, and what `Session.run` raises.
+    """
+    walk = _Walk(folder, depth, enters, session.progress)
+    session.run(walk.go_on, name=f"list {printable(folder)}", tally=tally)
+    return Listed(walk.entries, not walk.reasons, "; ".join(walk.reasons) or None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """One folder of a walk. relative: its path below the top; unique: MLSD's fact, where there is one."""
+
+    relative: bytes
+    unique: bytes | None
+    above: tuple[_Folder, ...]
+    shapes: frozenset[int]
+    """What its ancestors listed, a number each."""
+
+
+_SHOWN_REASONS = 3
+"""So many folders are named in a reason; a tree may be forbidden as a whole."""
+
+
+class _Walk:
+    """Where a walk stands, so that it goes on after its line was replaced."""
+
+    def __init__(
+        self, top: bytes, depth: int, enters: Callable[[bytes], bool], progress: Callable[[], None]
+    ) -> None:
+        self._top = top
+        self._depth = depth
+        self._enters = enters
+        self._progress = progress
+        self._left = deque([_Folder(b"", None, (), frozenset())])
+        self._incomplete: list[str] = []
+        self._more = 0
+        self.entries: list[Entry] = []
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why this is not the whole tree; [] where it is."""
+        more = [f"and {self._more} folders more"] if self._more else []
+        return self._incomplete + more
+
+    def go_on(self, line: Connection) -> None:
+        """List what is left; the operation of a session."""
+        while self._left:
+            self._list(line, self._left[0])
+            self._left.popleft()
+            self._progress()
+
+    def _list(self, line: Connection, folder: _Folder) -> None:
+        path = joined(self._top, folder.relative) if folder.relative else self._top
+        try:
+            with line.listing(path) as listing:
+                entries = list(listing)
+        except (Refused, BadName) as refused:
+            if not folder.relative:
+                raise
+            self._lacks(path, str(refused))
+            return
+        if listing.reason is not None:
+            self._lacks(path, listing.reason)
+        folders = [entry for entry in entries if entry.kind == "dir"]
+        shape = hash(frozenset(map(tuple.__hash__, entries))) if folders and self._depth else 0
+        if shape in folder.shapes and _tells_itself(entries):
+            log.info("%s: a loop, cut", printable(path), extra={"action": "walk.loop"})
+            return
+        if folder.relative:
+            entries = [entry.within(folder.relative) for entry in entries]
+        self.entries += entries
+        if len(folder.above) < self._depth:
+            above, shapes = (*folder.above, folder), folder.shapes | {shape}
+            self._left.extend(
+                _Folder(joined(folder.relative, entry.name), entry.unique, above, shapes)
+                if folder.relative
+                else _Folder(entry.name, entry.unique, above, shapes)
+                for entry in folders
+                if self._goes_into(folder, entry)
+            )
+
+    def _goes_into(self, folder: _Folder, entry: Entry) -> bool:
+        relative = joined(folder.relative, entry.name) if folder.relative else entry.name
+        if entry.name in (b".", b".."):
+            return False
+        if (odd := refusal(entry.name)) is not None:
+            log.warning("%s: not looked into: %s", printable(relative), odd, extra={"action": "walk.refused"})
+            return False
+        if entry.unique is not None and any(one.unique == entry.unique for one in (*folder.above, folder)):
+            log.info("%s: a loop, cut", printable(relative), extra={"action": "walk.loop"})
+            return False
+        return self._enters(relative)
+
+    def _lacks(self, path: bytes, why: str) -> None:
+        if len(self._incomplete) < _SHOWN_REASONS:
+            self._incomplete.append(f"{printable(path)}: {why}" if path != self._top else why)
+        else:
+            self._more += 1
+
+
+def _tells_itself(entries: list[Entry]) -> bool:
+    """Whether such entries, met again, are the same folder: `x/x` made by one command look alike, too."""
+    return any(entry.kind == "file" for entry in entries) or all(entry.unique for entry in entries)
