@@ -1,13 +1,4 @@
-"""LocalFolder: published files in a folder of this machine, received under temporary names beside them.
-
-Every path is walked from the route's folder step by step with `openat`, and no step may be a symbolic link:
-a server that knows of a link in the target (or a user who plants one) can't make us write elsewhere, and
-nothing can be exchanged between a check and its use. The route's folder itself is the configuration's
-choice, and may be a link.
-
-Faults of the place (full, read-only, missing) are StoreRefused, the route's. Faults of one name (too long, a
-folder or a link where a file has to be) are NameRefused, the file's.
-"""
+"""LocalFolder: published files in a folder of this machine, received under temporary names beside them."""
 
 from __future__ import annotations
 
@@ -17,13 +8,15 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workers.errors import StoreRefused
 from workers.stores.naming import TEMP_PREFIX, NameRefused, numbered, parts
+from workers.stores.place import NAME_FAULTS, Place
+from workers.stores.renaming import rename_unless_taken
 from workers.stores.temp import Temp
 
 if TYPE_CHECKING:
@@ -31,7 +24,6 @@ if TYPE_CHECKING:
 
 OnExists = Literal["replace", "keep", "version"]
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OLD_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -39,14 +31,6 @@ _SYNC_THREADS = 8
 """fsyncs of one group that run side by side; the journal then commits several in one go."""
 _SWEEP_IDLE = 600.0
 """Seconds without a write before a temp is swept: the claim of one just made may be missing in `keep`."""
-
-_NAME_FAULTS = {
-    errno.ENAMETOOLONG: "it is longer than the file system takes",
-    errno.ELOOP: "a symbolic link stands in its way",
-    errno.ENOTDIR: "a link or a file stands where its folder would be",
-    errno.EISDIR: "a folder is called so",
-    errno.EILSEQ: "the file system takes no such bytes",
-}
 
 
 class TempGone(Exception):
@@ -80,6 +64,7 @@ class LocalFolder:
         self.keep_mtime = keep_mtime
         self.durable = durable
         self.deep = deep
+        self._place = Place(root, route, folder_mode=_folder_mode(mode), durable=durable)
 
     @classmethod
     def of(cls, route: Route) -> LocalFolder:
@@ -105,16 +90,16 @@ class LocalFolder:
         """
         name = temp.encode()
         try:
-            with self._folder(relative, make=True) as (folder, _):
+            with self._place.folder(relative, make=True) as (folder, _):
                 file = _continued(folder, name) if resume else None
                 if file is None:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=folder)
                     # 0600 until it is whole: nobody reads a half file by accident.
                     file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
-                return Temp(os.dup(folder), file, name, self._refused)
+                return Temp(os.dup(folder), file, name, self._place.refused)
         except (FileNotFoundError, FileExistsError) as meddled:
-            raise self._refused(meddled) from meddled
+            raise self._place.refused(meddled) from meddled
 
     def temp_facts(self, relative: bytes, temp: str) -> tuple[int, str] | None:
         """Size and SHA-256 (hexadecimal) of a temp that is read whole; None when it is gone.
@@ -123,7 +108,7 @@ class LocalFolder:
         """
         with (
             contextlib.suppress(FileNotFoundError),
-            self._folder(relative) as (folder, _),
+            self._place.folder(relative) as (folder, _),
             os.fdopen(os.open(temp, _READ_FILE, dir_fd=folder), "rb") as file,
         ):
             return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
@@ -131,18 +116,18 @@ class LocalFolder:
 
     def adopt(self, relative: bytes, old: str, new: str) -> bool:
         """Rename what a lower fence left to the new fence's name; False when there is nothing."""
-        if not self.root.exists():
+        if not self._place.is_there():
             return False  # it died before it made the folder
-        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
+        with contextlib.suppress(FileNotFoundError), self._place.folder(relative) as (folder, _):
             os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
             return True
         return False
 
     def remove_temp(self, relative: bytes, temp: str) -> None:
         """Remove a temp, if it is there."""
-        if not self.root.exists():
+        if not self._place.is_there():
             return
-        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
+        with contextlib.suppress(FileNotFoundError), self._place.folder(relative) as (folder, _):
             os.unlink(temp, dir_fd=folder)
 
     def sync(self, temps: Collection[Temp], modified: Iterable[float | None]) -> None:
@@ -166,15 +151,15 @@ class LocalFolder:
 
     def choose(self, relative: bytes, on_exists: OnExists) -> bytes | None:
         """The name to publish under: `relative`, a numbered one, or None where what is there is kept."""
-        found = self._look(relative)
+        found = self._place.look(relative)
         if found is not None and stat.S_ISDIR(found.st_mode):
-            raise NameRefused(relative, _NAME_FAULTS[errno.EISDIR])
+            raise NameRefused(relative, NAME_FAULTS[errno.EISDIR])
         if on_exists == "replace" or found is None:
             return relative
         if on_exists == "keep":
             return None
         number = 2
-        while self._look(numbered(relative, number)) is not None:
+        while self._place.look(numbered(relative, number)) is not None:
             number += 1
         return numbered(relative, number)
 
@@ -184,11 +169,11 @@ class LocalFolder:
         Raises TempGone; Occupied when not `replace` and the name is taken.
         """
         try:
-            with self._folder(final) as (folder, name):
+            with self._place.folder(final) as (folder, name):
                 if replace:
                     os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
                 else:
-                    _rename_unless_taken(folder, temp.encode(), name)
+                    rename_unless_taken(folder, temp.encode(), name, durable=self.durable)
         except FileNotFoundError:
             raise TempGone from None
         except FileExistsError:
@@ -201,19 +186,19 @@ class LocalFolder:
         folders = {b"/".join(steps[:depth]) for steps in map(parts, relatives) for depth in range(len(steps))}
         for folder in sorted(folders, key=len, reverse=True):
             try:
-                with self._folder(folder + b"/x" if folder else b"x") as (opened, _):
+                with self._place.folder(folder + b"/x" if folder else b"x") as (opened, _):
                     os.fsync(opened)
             except FileNotFoundError as meddled:
-                raise self._refused(meddled) from meddled
+                raise self._place.refused(meddled) from meddled
 
     def size_of(self, relative: bytes) -> int | None:
         """The size of the plain file of this name; None when there is none."""
-        found = self._look(relative)
+        found = self._place.look(relative)
         return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
 
     def folder_changed_at(self, relative: bytes) -> float | None:
         """When a name last came or went in the folder of `relative`; None when there is no such folder."""
-        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, _):
+        with contextlib.suppress(FileNotFoundError), self._place.folder(relative) as (folder, _):
             return os.fstat(folder).st_mtime
         return None
 
@@ -235,7 +220,7 @@ class LocalFolder:
         kept = {name.encode() for name in keep}
         touched_before = time.time() - idle
         removed = 0
-        with self._root() as root:
+        with self._place.opened() as root:
             for _, folders, names, folder in os.fwalk(b".", dir_fd=root, follow_symlinks=False):
                 for name in names:
                     if not name.startswith(TEMP_PREFIX) or name in kept:
@@ -248,55 +233,6 @@ class LocalFolder:
                 if not self.deep:
                     folders.clear()
         return removed
-
-    # -- walking
-
-    @contextlib.contextmanager
-    def _root(self, relative: bytes = b"", *, make: bool = False) -> Iterator[int]:
-        """The route's folder, opened. `make`: its last step, and no more, is made when it is missing.
-
-        A whole missing tree is more likely a disk that isn't mounted than a folder that nobody made.
-        What fails inside is told as the fault of `relative` or of the place; only FileNotFoundError and
-        FileExistsError are answers, and pass.
-        """
-        try:
-            if make and not self.root.exists():
-                self.root.mkdir(mode=_folder_mode(self.mode), exist_ok=True)
-            root = os.open(self.root, _FOLDER)
-        except OSError as failure:
-            raise self._refused(failure) from failure
-        try:
-            yield root
-        except (FileNotFoundError, FileExistsError):
-            raise
-        except OSError as failure:
-            if failure.errno in _NAME_FAULTS:
-                raise NameRefused(relative, _NAME_FAULTS[failure.errno]) from failure
-            raise self._refused(failure) from failure
-        finally:
-            os.close(root)
-
-    @contextlib.contextmanager
-    def _folder(self, relative: bytes, *, make: bool = False) -> Iterator[tuple[int, bytes]]:
-        """The folder in which `relative` lies, opened without following any link, and the name in it."""
-        *folders, name = parts(relative)
-        with self._root(relative, make=make) as at, contextlib.ExitStack() as opened:
-            for folder in folders:
-                if make:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(folder, _folder_mode(self.mode), dir_fd=at)
-                at = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
-                opened.callback(os.close, at)
-            yield at, name
-
-    def _look(self, relative: bytes) -> os.stat_result | None:
-        """What stands under this name: a link itself, not its target."""
-        with contextlib.suppress(FileNotFoundError), self._folder(relative) as (folder, name):
-            return os.stat(name, dir_fd=folder, follow_symlinks=False)
-        return None
-
-    def _refused(self, failure: OSError) -> Exception:
-        return StoreRefused(self.route, str(self.root), failure.strerror or type(failure).__name__)
 
 
 def _continued(folder: int, name: bytes) -> int | None:
@@ -313,21 +249,6 @@ def _continued(folder: int, name: bytes) -> int | None:
         return file
     os.close(file)
     return None
-
-
-def _rename_unless_taken(folder: int, temp: bytes, name: bytes) -> None:
-    """link + unlink: the portable rename that never replaces (NFS knows no RENAME_NOREPLACE).
-
-    A crash between the two leaves both names for one file; then only the second step is due.
-    """
-    try:
-        os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        ours = os.stat(temp, dir_fd=folder, follow_symlinks=False)
-        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
-            raise
-    os.unlink(temp, dir_fd=folder)
 
 
 def _folder_mode(mode: int) -> int:

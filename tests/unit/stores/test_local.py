@@ -8,12 +8,14 @@ import os
 import resource
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from workers.errors import StoreRefused
+from workers.stores import renaming
 from workers.stores.local import LocalFolder, Occupied, TempGone
 from workers.stores.naming import NameRefused
 from workers.stores.temp import Temp
@@ -244,8 +246,79 @@ def test_a_failed_fsync_voids_the_copy(
     temps: list[Temp] = [store.open_temp(b"a", name, resume=False) for name in (TEMP, NEXT)]
     with pytest.raises(StoreRefused) as caught:
         store.sync(temps, [None, None])
-    assert caught.value.args == ("statements", str(root), "Input/output error")
+    assert caught.value.args[:2] == ("statements", str(root))
+    assert "Input/output error; the disk" in caught.value.args[2]
     assert (len(calls), names(root)) == (2, set())
+
+
+def without_renameat2(folder: int, old: bytes, new: bytes) -> None:
+    """A file system that knows no RENAME_NOREPLACE, as NFS."""
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+@pytest.fixture(params=["in one step", "in two steps"])
+def rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system knows RENAME_NOREPLACE, and where it doesn't."""
+    if request.param == "in two steps":
+        monkeypatch.setattr(renaming, "_renameat2", without_renameat2)
+
+
+@pytest.mark.usefixtures("rename", "descriptors")
+def test_a_name_that_is_taken_is_never_replaced(store: LocalFolder, root: Path) -> None:
+    """A file, a folder or a link of that name stays, and the temp with it; a free name is taken."""
+    (root / "file").write_bytes(b"theirs")
+    (root / "folder").mkdir()
+    (root / "link").symlink_to("nowhere")
+    received(store, b"a")
+    for taken in (b"file", b"folder", b"link"):
+        with pytest.raises(Occupied):
+            store.publish(taken, TEMP, replace=False)
+    assert (root / "file").read_bytes() == b"theirs"
+    assert (root / "link").is_symlink()
+    store.publish(b"a", TEMP, replace=False)
+    assert names(root) == {b"a", b"file", b"folder", b"link"}
+    with pytest.raises(TempGone):
+        store.publish(b"b", TEMP, replace=False)
+
+
+def test_the_second_of_two_steps_waits_for_the_first_to_be_durable(
+    store: LocalFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unlink that outlives a power cut without its link would lose the file."""
+    received(store, b"a")
+    monkeypatch.setattr(renaming, "_renameat2", without_renameat2)
+    steps: list[str] = []
+
+    def recorded(step: str) -> Callable[..., None]:
+        real = getattr(os, step)
+
+        def call(*what: Any, **how: Any) -> None:
+            steps.append(step)
+            real(*what, **how)
+
+        return call
+
+    for step in ("link", "fsync", "unlink"):
+        monkeypatch.setattr(os, step, recorded(step))
+    store.publish(b"a", TEMP, replace=False)
+    assert steps == ["link", "fsync", "unlink"]
+
+
+def test_the_folder_that_is_made_is_durable_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name lies in the folder above, which is synced too: else a power cut takes it and all its files."""
+    synced: list[int] = []
+    real = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    store = LocalFolder(tmp_path / "made", route="r")
+    store.open_temp(b"a", TEMP, resume=False).close()
+    assert synced == [tmp_path.stat().st_ino]
+    store.open_temp(b"a", NEXT, resume=False).close()
+    assert len(synced) == 1
 
 
 def test_without_durability_nothing_is_synced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
