@@ -119,3 +119,9 @@ class LedgerRefused(TowlineError):
     """The ledger can't be used: written by a newer Towline, another than the broker's, on a network disk."""
 
     names = ("ledger", "reason")
+
+
+class LedgerUnavailable(TowlineError):
+    """The ledger's database does not answer, or can't write, just now. No file's fault (exit code 3)."""
+
+    names = ("ledger", "reason")

@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from workers.errors import LedgerUnavailable
 from workers.ledger import Ledger
 from workers.session import Session
 
@@ -85,7 +84,7 @@ class Janitor:
                     self._keep_alive(session, session.endpoint.keepalive)
             try:
                 self._keep_lines()
-            except SQLAlchemyError as failure:
+            except LedgerUnavailable as failure:
                 # `Permit.needed` says yes in time, and the line is given up.
                 log.warning("lines not renewed: %s", failure, extra={"action": "permit.not_renewed"})
                 self._lines_wait_until = time.monotonic() + self._lease / 20
@@ -93,7 +92,7 @@ class Janitor:
     def _keep_alive(self, session: Session, every: float) -> None:
         try:
             session.keep_alive(every)
-        except SQLAlchemyError as failure:
+        except LedgerUnavailable as failure:
             # What a lost line had taught could not be kept.
             log.warning(
                 "%s: not told to the ledger: %s",
@@ -139,7 +138,7 @@ class Janitor:
         asked_at = time.monotonic()
         try:
             still_ours = self._ledger.claims.renew(self._lease)
-        except SQLAlchemyError as failure:
+        except LedgerUnavailable as failure:
             # The ledger is busy or away, and the thread outlives that: else no lease were ever renewed again.
             # `_renewed_at` stays, so that `holds` says no in time.
             log.warning("leases not renewed: %s", failure, extra={"action": "lease.not_renewed"})

@@ -17,6 +17,7 @@ from workers.errors import (
     EndpointClosed,
     FilesFailed,
     LedgerRefused,
+    LedgerUnavailable,
     ListingFailed,
     LoginRefused,
     OperationFailed,
@@ -50,7 +51,7 @@ def code_of(failure: TowlineError) -> int:
             return WRONG
         case LoginRefused() | CertificateRefused() | PermissionRefused() | EndpointClosed():
             return REFUSED
-        case ReconnectFailed() | EndpointBusy():
+        case ReconnectFailed() | EndpointBusy() | LedgerUnavailable():
             return UNREACHABLE
         case ListingFailed() | OperationFailed():
             # Lines were built, and what was asked over them did not come whole.
@@ -70,6 +71,8 @@ def sentence(failure: TowlineError) -> str:
             return f"no broker runs in {state_dir}\n  {remedy}"
         case (ledger, reason), LedgerRefused():
             return f"the ledger {ledger} can't be used: {reason}"
+        case (ledger, reason), LedgerUnavailable():
+            return f"the ledger {ledger} is not to be had just now: {reason}"
         case (endpoint, reply), LoginRefused():
             return f"{endpoint} refused the login: {reply}\n  correct it, then `towline resume {endpoint}`"
         case (endpoint, reason), CertificateRefused():

@@ -129,7 +129,9 @@ def _claimable(state: State) -> Select[Any]:
         select(*_COLUMNS)
         .join(paths, paths.c.path_id == versions.c.path_id)
         .where(versions.c.state == state, paths.c.owner.is_(None))
-        .with_for_update(of=paths, skip_locked=True)
+        # Both rows, or PostgreSQL would look again at the path alone once it has its lock, and take a version
+        # as it was before another published it.
+        .with_for_update(of=[paths, versions], skip_locked=True)
     )
     # A newer version waits until the older one's rename is settled: it must not be overtaken by it.
     return statement.where(~_intent_open) if state is State.READY else statement

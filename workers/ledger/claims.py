@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from workers.ledger import claiming, held, leases, listings
 from workers.ledger.engine import Database
 from workers.ledger.leases import MAX_ATTEMPTS
+from workers.ledger.locks import lock_paths
 from workers.ledger.owners import Ownership
 from workers.ledger.states import PUBLISHED_STATES, State, Step, after, allows
 from workers.ledger.tables import paths, versions
@@ -115,6 +116,7 @@ class Claims:
         if not rows:
             return
         with self._database.write() as connection:
+            lock_paths(connection, paths.c.path_id.in_([row["_path_id"] for row in rows]))
             ours = update(paths).where(
                 paths.c.path_id == bindparam("_path_id"),
                 paths.c.fence == bindparam("_fence"),
@@ -131,7 +133,9 @@ class Claims:
             return set()
         with self._database.write() as connection:
             until = self._database.now(connection) + lease_s
-            ours = update(paths).where(paths.c.owner == self._ownership.owner)
+            mine = paths.c.owner == self._ownership.owner
+            lock_paths(connection, mine)
+            ours = update(paths).where(mine)
             renewed = connection.execute(ours.values(lease_until=until).returning(paths.c.path_id))
             return set(renewed.scalars())
 
@@ -194,12 +198,12 @@ class Claims:
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
+            lock_paths(connection, paths.c.route == route, paths.c.remote == path)
             found = connection.execute(
                 select(versions.c.version_id, versions.c.state, versions.c.after_error)
                 .select_from(versions.join(paths, paths.c.path_id == versions.c.path_id))
                 .where(paths.c.route == route, paths.c.remote == path)
                 .where(versions.c.latest, versions.c.ready_at.is_not(None))
-                .with_for_update(of=versions)
             ).all()
             updates = {
                 row.version_id: {

@@ -30,7 +30,8 @@ class Counters:
         if not risen:
             return
         with self._database.write() as connection:
-            for (metric, labels), amount in risen.items():
+            # In one order for all: two processes that add to the same rows must not wait for each other.
+            for (metric, labels), amount in sorted(risen.items()):
                 key = {"metric": metric, "labels": json.dumps(labels)}
                 insert_missing(connection, counters, key | {"value": 0.0})
                 this = and_(counters.c.metric == metric, counters.c.labels == key["labels"])

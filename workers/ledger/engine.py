@@ -15,10 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
-from workers.errors import LedgerRefused
+from workers.errors import LedgerRefused, LedgerUnavailable
 from workers.ledger.mounts import network_file_system
+from workers.ledger.postgres import postgres_engine
 from workers.ledger.turns import Turns
 
 BUSY_TIMEOUT_S = 30.0
@@ -44,6 +46,12 @@ class Database:
         self._clock = clock
         self._engine = _engine(url)
         self._writer = self._engine.execution_options(towline_writes=True)
+        # What is one snapshot in SQLite anyway.
+        self._reader = (
+            self._engine
+            if self.file is not None
+            else self._engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         self._turns = self._new_turns()
         self._gate = threading.Condition()
         self._inside: dict[int, int] = {}
@@ -56,8 +64,11 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One snapshot: everything read inside belongs to the same moment. Never waits for a writer (WAL)."""
-        with self._passage(), self._engine.begin() as connection:
+        """One snapshot: everything read inside belongs to the same moment. Never waits for a writer.
+
+        As `write`, raises LedgerUnavailable where the database does not answer.
+        """
+        with self._passage(), self._told(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -66,9 +77,9 @@ class Database:
 
         On SQLite it has the only write lock from its first statement on (BEGIN IMMEDIATE): a transaction that
         reads first and writes later would fail with SQLITE_BUSY whatever the time-out, when another wrote in
-        between.
+        between. On PostgreSQL writers meet at rows only: see `locks`.
         """
-        with self._passage(), ExitStack() as transaction:
+        with self._passage(), self._told(), ExitStack() as transaction:
             with self._turns.take() if self._turns is not None else nullcontext():
                 connection = transaction.enter_context(self._writer.begin())
             yield connection
@@ -114,6 +125,14 @@ class Database:
         # close=False: a connection that was in use at the fork is the parent's, and closing it would tell the
         # server so.
         self._engine.dispose(close=False)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The driver's failures, once and for all, as what they mean to whoever asked."""
+        try:
+            yield
+        except (OperationalError, InterfaceError, NoneFree) as failure:
+            raise LedgerUnavailable(shown(self.url), reason_of(failure)) from failure
 
     def _new_turns(self) -> Turns | None:
         file = self.file
@@ -169,8 +188,14 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def shown(url: str) -> str:
-    """The URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    """The URL without its password, and without its query, which may hold another one."""
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
+
+
+def reason_of(failure: Exception) -> str:
+    """What the database said, in one line; without the statement and its values."""
+    said = failure.orig if isinstance(failure, DBAPIError) else failure
+    return " ".join(str(said).split())
 
 
 def refuse_network_disk(file: Path, mountinfo: str | None = None) -> None:
@@ -186,9 +211,11 @@ def refuse_network_disk(file: Path, mountinfo: str | None = None) -> None:
 
 def _engine(url: str) -> Engine:
     if sqlite_file(url) is None:
-        return create_engine(url, pool_pre_ping=True)
+        return postgres_engine(url, shown(url))
     # SQLAlchemy's pool lends one connection to one thread at a time, but not always to the same.
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:

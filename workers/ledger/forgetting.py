@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, text
 
 from workers.ledger.engine import Database
+from workers.ledger.locks import lock_versions
 from workers.ledger.states import PUBLISHED_STATES, State
 from workers.ledger.tables import NOT_LISTED_NOW, outbox, paths, versions
 
@@ -34,6 +35,7 @@ def forget(database: Database, older_than_s: float) -> int:
             return forgotten
         with database.write() as connection:
             # Asked again: a listing may have brought one of them back.
+            lock_versions(connection, ids)
             still = _over_since(connection, before, versions.c.version_id.in_(ids))
             _delete(connection, still)
         forgotten += len(still)

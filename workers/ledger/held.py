@@ -1,7 +1,7 @@
 """Claims that still are what they were, and their end: shared by all who end claims.
 
 A claim is ours as long as its path has our owner id and the claim's fence. Both are compared inside the
-transaction that acts on them, never before it.
+transaction that acts on them, never before it, and once the path is locked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from workers.ledger.listings import write_updates
+from workers.ledger.locks import lock_paths
 from workers.ledger.states import State, at_rest
 from workers.ledger.tables import paths, versions
 from workers.ledger.values import Claim
@@ -33,10 +34,12 @@ HELD = (
 
 
 def claimed_where(connection: Connection, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
-    """The claimed paths that meet the conditions, each with the version it is claimed for; locked."""
+    """The claimed paths that meet the conditions (on columns of `paths`), each with the version it is claimed
+    for; locked."""
+    claimed = (paths.c.owner.is_not(None), *conditions)
+    lock_paths(connection, *claimed)
     joined = paths.join(versions, versions.c.version_id == paths.c.claimed_version)
-    statement = select(*HELD).select_from(joined).where(paths.c.owner.is_not(None), *conditions)
-    return list(connection.execute(statement.with_for_update(of=paths)))
+    return list(connection.execute(select(*HELD).select_from(joined).where(*claimed)))
 
 
 def held(connection: Connection, owner: str, claims: Iterable[Claim]) -> dict[int, Row[Any]]:

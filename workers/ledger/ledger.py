@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import delete, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
+from workers.errors import LedgerRefused, LedgerUnavailable
 from workers.ledger import held
 from workers.ledger.claims import Claims
 from workers.ledger.counters import Counters
 from workers.ledger.endpoints import Endpoints
-from workers.ledger.engine import Database, refuse_network_disk, sqlite_file
+from workers.ledger.engine import Database, reason_of, refuse_network_disk, shown, sqlite_file
 from workers.ledger.forgetting import forget as forget_versions
 from workers.ledger.history import History
 from workers.ledger.migrate import migrate
@@ -22,6 +23,7 @@ from workers.ledger.outbox import Outbox
 from workers.ledger.owners import Ownership, forget
 from workers.ledger.permits import Permits
 from workers.ledger.polls import Polls
+from workers.ledger.postgres import is_for_good
 from workers.ledger.publishing import Publishing
 from workers.ledger.routes import Routes
 from workers.ledger.sources import Sources
@@ -55,15 +57,15 @@ class Ledger:
         """Open the ledger at a database URL, and make or upgrade its tables where needed.
 
         state_dir: where the owners' lock files are. clock: epoch seconds, instead of the ledger's own
-        (tests). Raises `workers.errors.LedgerRefused`: a newer Towline wrote it, or SQLite on a network file
-        system.
+        (tests). Raises `workers.errors.LedgerRefused`: a newer Towline wrote it, SQLite on a network file
+        system, a database that is not there or lets us in no way; LedgerUnavailable: no answer just now.
         """
         file = sqlite_file(url)
         if file is not None:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_network_disk(file)
         database = Database(url, clock=clock)
-        return cls(database, Ownership(state_dir), migrate(database))
+        return cls(database, Ownership(state_dir), _opened(database))
 
     @property
     def owner(self) -> str:
@@ -85,7 +87,7 @@ class Ledger:
         try:
             self._leave()
             forgotten = True
-        except SQLAlchemyError:
+        except LedgerUnavailable:
             # The ledger can't be reached. The lock file stays, free: that says that this owner is gone.
             forgotten = False
         self._ownership.close(forgotten=forgotten)
@@ -97,10 +99,10 @@ class Ledger:
         with self._database.write() as connection:
             now = self._database.now(connection)
             owner = self._ownership.owner
-            rows = held.claimed_where(connection, paths.c.owner == owner)
-            held.end(connection, {row.version_id: held.rest(row, now) for row in rows}, rows)
             polled = update(routes).where(routes.c.poll_owner == owner)
             connection.execute(polled.values(poll_owner=None, poll_until=None))
+            rows = held.claimed_where(connection, paths.c.owner == owner)
+            held.end(connection, {row.version_id: held.rest(row, now) for row in rows}, rows)
             connection.execute(delete(permits).where(permits.c.owner == owner))
             forget(connection, owner)
 
@@ -113,6 +115,21 @@ class Ledger:
     def _after_fork_in_child(self) -> None:
         self._database.renew_after_fork()
         self._ownership.forked()
+
+
+def _opened(database: Database) -> str:
+    """The ledger's id, its tables being as they should be; nothing stays open where that fails."""
+    try:
+        return migrate(database)
+    except LedgerUnavailable as failure:
+        database.close()
+        ledger, reason = failure.args
+        if is_for_good(reason):
+            raise LedgerRefused(ledger, reason) from failure
+        raise
+    except DBAPIError as failure:
+        database.close()
+        raise LedgerRefused(shown(database.url), reason_of(failure)) from failure
 
 
 # os.register_at_fork can't be undone, so it is registered once, for whichever ledgers are open then.

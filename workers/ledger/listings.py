@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, select, update
 
+from workers.ledger.locks import lock_paths, lock_route, lock_versions
 from workers.ledger.states import State, Step, after, allows
 from workers.ledger.tables import paths, versions
 from workers.ledger.values import Appeared, Change, Changed, Poll, Seen, Vanished, same_version
@@ -173,10 +174,9 @@ _PLACED: tuple[ColumnElement[Any], ...] = (
 def _versions(connection: Connection, ids: list[int]) -> dict[int, Row[Any]]:
     if not ids:
         return {}
+    lock_versions(connection, ids)
     joined = versions.join(paths, paths.c.path_id == versions.c.path_id)
-    found = connection.execute(
-        select(*_SEEN).select_from(joined).where(versions.c.version_id.in_(ids)).with_for_update()
-    )
+    found = connection.execute(select(*_SEEN).select_from(joined).where(versions.c.version_id.in_(ids)))
     return {row.version_id: row for row in found.all()}
 
 
@@ -187,13 +187,13 @@ def _places(
     if not appeared:
         return
     latest = and_(versions.c.path_id == paths.c.path_id, versions.c.latest)
-    here = and_(paths.c.route == poll.route, paths.c.target == poll.target)
-    found = connection.execute(
-        select(*_PLACED)
-        .select_from(paths.outerjoin(versions, latest))
-        .where(here, paths.c.remote.in_(list(appeared)))
-        .with_for_update(of=paths)
+    here = and_(
+        paths.c.route == poll.route, paths.c.target == poll.target, paths.c.remote.in_(list(appeared))
     )
+    lock_paths(connection, here)
+    found = connection.execute(
+        select(*_PLACED).select_from(paths.outerjoin(versions, latest)).where(here)
+    ).all()
     missing = dict(appeared)
     for row in found:
         latest_row = row if row.version_id is not None else None
@@ -219,6 +219,7 @@ def place_of(
     connection: Connection, route: str, target: str, path: bytes
 ) -> tuple[int, int, Row[Any] | None]:
     """(path_id, number of its next version, its latest one or None) of a path, made where it is missing."""
+    lock_route(connection, route)
     wanted = Appeared(path, None, None, 0.0, None)
     for _, path_id, number, row in _places(connection, Poll(route, target, 0, 0.0), {path: wanted}):
         return path_id, number, row

@@ -19,7 +19,7 @@ from workers.errors import LedgerRefused
 from workers.ledger.engine import Database, insert_missing, shown
 from workers.ledger.tables import meta
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in migrations/versions; a test holds the two together. Knowing it here saves the import
 of Alembic (a fifth of a second) in every process that finds the ledger as it should be."""
 
@@ -30,13 +30,17 @@ _ADVISORY_KEY = 0x746F776C696E65  # "towline"
 
 def migrate(database: Database) -> str:
     """Make or upgrade the tables where needed; returns the ledger's id. `LedgerRefused`: it is newer."""
-    with _alone(database):
+    with _alone(database.file):
         with database.read() as connection:
             revision = _revision(connection)
             ledger_id = _ledger_id(connection) if revision == HEAD else None
         if ledger_id is not None:
             return ledger_id
         with database.write() as connection:
+            if database.file is None:
+                # Until the end of this transaction; whoever waited here may find all of it done.
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
+                revision = _revision(connection)
             if revision != HEAD:
                 _upgrade(connection, revision, database.url)
             return _name(connection, database.now(connection))
@@ -87,16 +91,10 @@ def _name(connection: Connection, now: float) -> str:
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[None]:
-    """Only one process at a time looks at, and changes, the ledger's shape."""
-    file = database.file
+def _alone(file: Path | None) -> Iterator[None]:
+    """On SQLite, only one process at a time looks at, and changes, the ledger's shape."""
     if file is None:
-        with database.read() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_KEY})
-            try:
-                yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_KEY})
+        yield
         return
     lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

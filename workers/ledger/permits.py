@@ -4,13 +4,16 @@ A row for every line that is held. Where there is a limit the row comes before t
 is the permit. Whoever finds no permit free stands in the queue, as a row with `waiting_since`; the one that
 has waited longest is next, so that nobody starves behind a holder that comes back again and again.
 
-Rows are leased. One whose lease is over, or whose owner's lock file on this host is free, counts no more.
+Rows are leased. A holder whose lease is over, or whose lock file on this host is free, counts no more. A waiter
+whose lease is over holds up nobody, but has its place again when it comes back: who asks once a tick must not
+begin at the queue's end each time.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
@@ -21,6 +24,23 @@ from workers.ledger.tables import endpoints, permits
 from workers.ledger.values import HeldLine, LineFacts
 
 
+FORGET_PLACE_S = 3600.0
+"""So long the place is kept of somebody who has stopped to ask, and lives, as far as can be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a waiter stands. free: permits nobody holds. ahead: waiters who came before, and still count."""
+
+    free: int
+    ahead: int
+
+    @property
+    def is_next(self) -> bool:
+        """Whether a permit is free that nobody before us has a right to."""
+        return self.ahead < self.free
+
+
 class Permits:
     """`ledger.permits`. An owner has at most one row for an endpoint."""
 
@@ -28,10 +48,11 @@ class Permits:
         self._database = database
         self._ownership = ownership
 
-    def take(self, endpoint: str, most: int, *, lease_s: float, wait_s: float) -> bool:
+    def take(self, endpoint: str, most: int, *, lease_s: float, wait_s: float, passing: int = 0) -> bool:
         """Take a permit for `lease_s` seconds, if fewer than `most` are held and nobody waits before us.
 
-        Otherwise we stand in the queue, for `wait_s` seconds from the first time we asked.
+        Otherwise we stand in the queue, where we came first, and count for `wait_s` seconds from now. passing:
+        so many of those before us were given their time, and did not come.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -42,26 +63,31 @@ class Permits:
                 select(endpoints.c.endpoint).where(endpoints.c.endpoint == endpoint).with_for_update()
             )
             _delete(connection, self._dead(connection, now, endpoint))
-            rows = _queue(connection, endpoint)
+            rows = _rows(connection, endpoint)
             mine = next((row for row in rows if row.owner == owner), None)
-            if _is_next(rows, mine, most):
-                if mine is not None:
-                    _delete(connection, [mine])
-                connection.execute(insert(permits), self._row(endpoint, now, lease_s))
+            if mine is not None and mine.waiting_since is None:
                 return True
+            standing = _standing(rows, mine, most, now)
+            values = self._row(endpoint, now, lease_s)
+            if taken := standing.ahead - passing < standing.free:
+                values |= {"waiting_since": None}
+            else:
+                since = now if mine is None else mine.waiting_since
+                values |= {"waiting_since": since, "taken_at": None, "lease_until": now + wait_s}
             if mine is None:
-                waiting = self._row(endpoint, now, wait_s) | {"waiting_since": now, "taken_at": None}
-                connection.execute(insert(permits), waiting)
-            return False
+                connection.execute(insert(permits), values)
+            else:
+                connection.execute(update(permits).where(self._ours(endpoint)).values(**values))
+            return taken
 
-    def is_our_turn(self, endpoint: str, most: int) -> bool:
-        """Whether `take` would give us one now; a short read, for those who wait."""
+    def standing(self, endpoint: str, most: int) -> Standing | None:
+        """Where we stand in the queue; None where we don't, or count no more. A short read."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             dead = {row.permit_id for row in self._dead(connection, now, endpoint)}
-            rows = [row for row in _queue(connection, endpoint) if row.permit_id not in dead]
+            rows = [row for row in _rows(connection, endpoint) if row.permit_id not in dead]
         mine = next((row for row in rows if row.owner == self._ownership.owner), None)
-        return mine is not None and _is_next(rows, mine, most)
+        return None if mine is None or mine.lease_until <= now else _standing(rows, mine, most, now)
 
     def is_wanted(self, endpoint: str) -> bool:
         """Whether somebody waits for a permit of this endpoint."""
@@ -77,6 +103,7 @@ class Permits:
             now = self._database.now(connection)
             self._ownership.register(connection, now)
             if not self._update(connection, endpoint, facts, now, lease_s):
+                connection.execute(delete(permits).where(self._ours(endpoint)))  # a place that nobody needs
                 row = self._row(endpoint, now, lease_s) | _told(facts, now)
                 connection.execute(insert(permits), row)
 
@@ -127,7 +154,7 @@ class Permits:
             for owner in {row.owner for row in found}
             if owner in known and self._ownership.is_gone(known[owner])
         }
-        return [row for row in found if row.lease_until <= now or row.owner in gone]
+        return [row for row in found if row.owner in gone or _counts_until(row) <= now]
 
     def _ours(self, endpoint: str) -> Any:
         return and_(permits.c.endpoint == endpoint, permits.c.owner == self._ownership.owner)
@@ -174,19 +201,22 @@ def _held(row: Row[Any], now: float) -> HeldLine:
     )
 
 
-def _queue(connection: Connection, endpoint: str) -> list[Row[Any]]:
+def _counts_until(row: Row[Any]) -> float:
+    kept_s = 0.0 if row.waiting_since is None else FORGET_PLACE_S
+    return float(row.lease_until) + kept_s
+
+
+def _rows(connection: Connection, endpoint: str) -> list[Row[Any]]:
     """Holders and waiters of an endpoint, the waiters in the order in which they came."""
     rows = select(permits).where(permits.c.endpoint == endpoint)
     return list(connection.execute(rows.order_by(permits.c.waiting_since, permits.c.permit_id)))
 
 
-def _is_next(rows: list[Row[Any]], mine: Row[Any] | None, most: int) -> bool:
+def _standing(rows: list[Row[Any]], mine: Row[Any] | None, most: int, now: float) -> Standing:
     held = sum(1 for row in rows if row.waiting_since is None)
-    waiting = [row.permit_id for row in rows if row.waiting_since is not None]
-    ahead = waiting.index(mine.permit_id) if mine is not None and mine.permit_id in waiting else len(waiting)
-    if mine is not None and mine.waiting_since is None:
-        return True
-    return held + ahead < most
+    waiting = [row for row in rows if row.waiting_since is not None]
+    before = waiting if mine is None else waiting[: waiting.index(mine)]
+    return Standing(free=max(0, most - held), ahead=sum(1 for row in before if row.lease_until > now))
 
 
 def _delete(connection: Connection, rows: list[Row[Any]]) -> None:

@@ -21,11 +21,25 @@ from workers.ledger.errors import StalePoll
 from workers.ledger.owners import Ownership, known_owners
 from workers.ledger.states import State
 from workers.ledger.tables import paths, routes, versions
-from workers.ledger.values import Change, Counts, Known, Poll, Vanished
+from workers.ledger.values import Change, Counts, Known, Poll, Ready, Vanished
 
 CHUNK_S = 0.05
 _FIRST_CHUNK = 200
 _LARGEST_CHUNK = 2000
+
+
+_READY = (
+    select(
+        paths.c.path_id,
+        versions.c.version_id,
+        paths.c.remote,
+        versions.c.size,
+        paths.c.fence,
+        paths.c.temp_fence,
+    )
+    .join(paths, paths.c.path_id == versions.c.path_id)
+    .where(versions.c.state == State.READY, paths.c.owner.is_(None))
+)
 
 
 class Polls:
@@ -127,6 +141,23 @@ class Polls:
         """How many versions of the route are in which state, now."""
         with self._database.read() as connection:
             return count(connection, route, self._database.now(connection))
+
+    def first_ready(self, route: str, target: str) -> Ready | None:
+        """The file that the next claim would fetch first, now; None where none is ready."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            due = _READY.where(
+                versions.c.route == route, versions.c.next_attempt_at <= now, paths.c.target == target
+            )
+            ordered = due.order_by(versions.c.next_attempt_at, versions.c.version_id)
+            row = connection.execute(ordered.limit(1)).one_or_none()
+        return None if row is None else Ready(*row)
+
+    def ready(self, version_ids: Sequence[int]) -> list[Ready]:
+        """Those of the versions that could be claimed now, spaced or not."""
+        with self._database.read() as connection:
+            rows = connection.execute(_READY.where(versions.c.version_id.in_(version_ids))).all()
+        return [Ready(*row) for row in rows]
 
     def _still_newest(self, connection: Connection, poll: Poll) -> Any:
         row = connection.execute(

@@ -19,6 +19,7 @@ from workers.ledger import held
 from workers.ledger.engine import Database
 from workers.ledger.leases import DUE_AT_SOURCE
 from workers.ledger.listings import write_updates
+from workers.ledger.locks import lock_versions
 from workers.ledger.outbox import announcement
 from workers.ledger.owners import Ownership
 from workers.ledger.states import PUBLISHED_STATES, State, Step, after, allows
@@ -130,7 +131,8 @@ class Publishing:
         """Nothing is left to be done for these published versions."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            stored = select(versions.c.version_id, versions.c.state).with_for_update()
+            lock_versions(connection, version_ids)
+            stored = select(versions.c.version_id, versions.c.state)
             found = connection.execute(stored.where(versions.c.version_id.in_(version_ids)))
             updates = {
                 row.version_id: {"state": after(State(row.state), Step.FINISHED), "finished_at": now}
@@ -141,6 +143,8 @@ class Publishing:
 
     def _intended(self, connection: Connection, items: Sequence[Published]) -> dict[int, Row[Any]]:
         """The versions of these items by id; `owner` only where the path is claimed for this very version."""
+        ids = [item.intent.version_id for item in items]
+        lock_versions(connection, ids)
         joined = versions.join(paths, paths.c.path_id == versions.c.path_id)
         claimed = paths.c.claimed_version == versions.c.version_id
         statement = (
@@ -155,8 +159,7 @@ class Publishing:
                 claimed.label("claimed"),
             )
             .select_from(joined)
-            .where(versions.c.version_id.in_([item.intent.version_id for item in items]))
-            .with_for_update()
+            .where(versions.c.version_id.in_(ids))
         )
         return {row.version_id: row for row in connection.execute(statement)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, func, select, update
 
 from workers.ledger.engine import Database, insert_missing
 from workers.ledger.tables import routes
@@ -39,6 +39,22 @@ class Routes:
             resumed = update(routes).where(routes.c.route == route)
             connection.execute(resumed.values(paused_at=None, pause_reason=None))
 
+    def refused(self, route: str, reason: str) -> None:
+        """Where its files land takes none: fetches go on asking, one at a time. Keeps the first one's time."""
+        with self._database.write() as connection:
+            insert_missing(connection, routes, {"route": route})
+            since = func.coalesce(routes.c.refused_at, self._database.now(connection))
+            refused = update(routes).where(routes.c.route == route)
+            connection.execute(refused.values(refused_at=since, refused_reason=reason))
+
+    def taken_again(self, route: str) -> None:
+        """Undo `refused`: something was published, or nothing waits any more."""
+        if self.get(route).refused_at is None:
+            return
+        with self._database.write() as connection:
+            taken = update(routes).where(routes.c.route == route)
+            connection.execute(taken.values(refused_at=None, refused_reason=None))
+
     def ask_look(self, route: str, in_s: float) -> bool:
         """Whether a poll in `in_s` seconds has to be asked for: not when one was that will come as soon.
 
@@ -70,4 +86,6 @@ def route_state(row: Row[tuple[object, ...]]) -> RouteState:
         listed_count=row.listed_count,
         last_error=row.last_error,
         last_error_at=row.last_error_at,
+        refused_at=row.refused_at,
+        refused_reason=row.refused_reason,
     )

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, func, select
 
 from workers.ledger.engine import Database
 from workers.ledger.listings import write_updates
+from workers.ledger.locks import lock_versions
 from workers.ledger.states import State, Step, after
 from workers.ledger.tables import paths, versions
 from workers.ledger.values import Source
@@ -68,7 +69,7 @@ class Sources:
                 .where(versions.c.route == route, versions.c.after_next_at <= now, *_DUE)
                 .order_by(versions.c.after_next_at, versions.c.version_id)
                 .limit(files)
-                .with_for_update(of=versions, skip_locked=True)
+                .with_for_update(of=[paths, versions], skip_locked=True)
             )
             taken = [
                 Source(
@@ -136,11 +137,11 @@ class Sources:
             return
         with self._database.write() as connection:
             now = self._database.now(connection)
+            ids = [one.version_id for one in sources]
+            lock_versions(connection, ids)
             stored = select(versions.c.version_id, versions.c.state, versions.c.after_next_at)
-            here = versions.c.version_id.in_([one.version_id for one in sources])
-            rows = {
-                row.version_id: row for row in connection.execute(stored.where(here, *_DUE).with_for_update())
-            }
+            here = versions.c.version_id.in_(ids)
+            rows = {row.version_id: row for row in connection.execute(stored.where(here, *_DUE))}
             updates: dict[int, dict[str, Any]] = {}
             for source in sources:
                 row = rows.get(source.version_id)

@@ -69,6 +69,9 @@ routes = Table(
     Column("listed_count", BigInteger),
     Column("last_error", Words),
     Column("last_error_at", Double),
+    # While the place where the files land takes none: since when, and why.
+    Column("refused_at", Double),
+    Column("refused_reason", Words),
 )
 
 paths = Table(

@@ -272,6 +272,24 @@ class RouteState:
     listed_count: int | None = None
     last_error: str | None = None
     last_error_at: float | None = None
+    refused_at: float | None = None
+    """Since when the place where its files land takes none; a fetch that publishes ends that."""
+    refused_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A file that could be claimed now and fetched.
+
+    fence: of its last claim. temp_fence: the lowest fence that may have left a temp; None: none has.
+    """
+
+    path_id: int
+    version_id: int
+    path: bytes
+    size: int | None
+    fence: int
+    temp_fence: int | None
 
 
 def same_version(

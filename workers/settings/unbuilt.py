@@ -15,7 +15,6 @@ from workers.settings import Endpoint, Route, Settings
 _ROUTES: dict[str, Callable[[Route], bool]] = {
     "direction": lambda route: route.direction == "push",
     "local": lambda route: not isinstance(route.local, Path),
-    "recursive": lambda route: route.recursive,
     "expect": lambda route: route.expect is not None,
 }
 _ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {
@@ -29,8 +28,6 @@ def check_built(settings: Settings) -> None:
         _refuse(f"[routes.{name}]", [key for key, asks in _ROUTES.items() if asks(route)])
     for name, endpoint in settings.endpoints.items():
         _refuse(f"[endpoints.{name}]", [key for key, asks in _ENDPOINTS.items() if asks(endpoint)])
-    if not settings.ledger.startswith("sqlite"):
-        _refuse("[towline]", ["ledger"])
 
 
 def _refuse(table: str, keys: list[str]) -> None:
