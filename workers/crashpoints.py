@@ -19,6 +19,8 @@ NAMES: frozenset[str] = frozenset(
         "took-over",  # what lower fences left has been renamed or removed
         "receiving",  # some bytes of a file lie in its temp, not all
         "received",  # all bytes lie in the temp, nothing is proven or synced
+        "sending",  # some bytes of a file lie in its temp at the partner, not all
+        "sent",  # all bytes lie there, their number is not proven
         "synced",  # the temp is durable, no intent is written
         "intended",  # PUBLISHING is committed, no rename has happened
         "renamed",  # a file has its final name, its folder is not synced

@@ -14,6 +14,9 @@ have been written in between unseen. A write within one tick of the server's clo
 so the time must be older than its precision, by the server's clock, or the two looks further apart than that,
 by ours.
 
+With `recursive` a name is a path below the route's folder, and the filters see all of it; a folder that was
+renamed is files that vanished and others that appeared.
+
 With `done_file` a file is believed in only while its marker is listed beside it; the marker is no file of its
 own. With `backlog = "new"` all that is listed up to and with the first complete listing is left alone.
 
@@ -33,7 +36,7 @@ from typing import TYPE_CHECKING, Literal
 from workers.ftps.listing import Entry
 from workers.ledger.states import PUBLISHED_STATES, State
 from workers.ledger.values import Appeared, Change, Changed, Known, Seen, Vanished, same_version
-from workers.stores.naming import TEMP_PREFIX, joined, refusal
+from workers.stores.naming import TEMP_PREFIX, NameRefused, joined, parts, refusal
 
 if TYPE_CHECKING:
     from workers.settings import Route
@@ -53,34 +56,45 @@ class Rules:
     done_file: str | None = None
     backlog: Literal["all", "new"] = "all"
     redeliver: bool = False
+    depth: int = 0
+    """So many levels of folders below `remote` belong to the route; 0: it is not recursive."""
+    left_out: re.Pattern[str] | None = None
+    """Folders below which no file can pass `exclude`, with a slash behind their names."""
 
     @classmethod
     def of(cls, route: Route, *, encoding: str = "utf-8") -> Rules:
         """A route's rules. encoding: of the endpoint's names; only for holding them against the patterns."""
         return cls(
-            remote=route.remote,
+            remote=route.source,
             include=_globs(route.include),
             exclude=_globs(route.exclude) if route.exclude else None,
             regex=re.compile(route.regex) if route.regex is not None else None,
             settle=route.settle,
             min_age=route.min_age,
             encoding=encoding,
-            done_file=route.done_file,
+            # Of a push it is what the partner gets; nothing here waits for one.
+            done_file=route.done_file if route.direction == "pull" else None,
             backlog=route.backlog,
             redeliver=route.redeliver,
+            depth=route.max_depth if route.recursive else 0,
+            left_out=_globs(whole)
+            if (whole := [one for one in route.exclude if one.endswith("*")])
+            else None,
         )
 
     def marker(self, name: bytes) -> bytes | None:
-        """The name of the marker that has to be beside a file; None where the route asks for none."""
+        """The name (or path) of the marker that has to be beside a file; None: the route asks for none."""
         if self.done_file is None:
             return None
         before, behind = self._around_name()
-        return before + name + behind
+        folder, slash, last = name.rpartition(b"/")
+        return folder + slash + before + last + behind
 
     def is_marker(self, name: bytes) -> bool:
-        """Whether this is a marker's name, whatever it marks."""
+        """Whether this is a marker's name or path, whatever it marks."""
         if self.done_file is None:
             return False
+        name = name.rpartition(b"/")[2]
         before, behind = self._around_name()
         longer = len(name) > len(before) + len(behind)
         return longer and name.startswith(before) and name.endswith(behind)
@@ -93,11 +107,30 @@ class Rules:
         """Whether the filters let this path below `remote` through; `*` passes slashes too."""
         text = relative.decode(self.encoding, "surrogateescape")
         return (
-            not self.is_marker(relative.rpartition(b"/")[2])
+            not self.is_marker(relative)
             and self.include.match(text) is not None
             and (self.exclude is None or self.exclude.match(text) is None)
             and (self.regex is None or self.regex.search(text) is not None)
         )
+
+    def enters(self, folder: bytes) -> bool:
+        """Whether files that are wanted may lie below this folder, told by its path below `remote`.
+
+        An `exclude` that ends in `*` and lets the folder's own name and slash through leaves out all of it:
+        then nobody has to be allowed to list it.
+        """
+        text = folder.decode(self.encoding, "surrogateescape") + "/"
+        return self.left_out is None or self.left_out.match(text) is None
+
+    def refusal(self, name: bytes) -> str | None:
+        """Why a listed name, or path below `remote`, may not be used here; None when it may."""
+        if not self.depth:
+            return refusal(name)
+        try:
+            parts(name)
+        except NameRefused as refused:
+            return refused.reason
+        return None
 
     def path(self, name: bytes) -> bytes:
         """The absolute path of a listed name, as it is sent to the server."""
@@ -144,12 +177,12 @@ def decide(
     for name, entry in listed.items():
         path = rules.path(name)
         before = known.get(path)
-        if name.startswith(TEMP_PREFIX) or not rules.wants(name):
+        if name.rpartition(b"/")[2].startswith(TEMP_PREFIX) or not rules.wants(name):
             # Filters that were changed meanwhile: what was not begun is not wanted any more.
             if complete and before is not None and before.state in (State.WAITING, State.READY):
                 changes.append(Vanished(before))
             continue
-        if (reason := refusal(name)) is not None:
+        if (reason := rules.refusal(name)) is not None:
             refused += 1
             if before is None:
                 changes.append(

@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from workers.errors import ConfigurationError, UnknownName
+from workers.names import printable
 from workers.settings import config_file, values
 from workers.settings.config_file import NOT_A_KEY, Source, Wrong, header, shown
 from workers.settings.password import Password
@@ -197,6 +198,18 @@ class Route(_Table):
     then: Then | None = None
     expect: LongerThanZero | None = None
 
+    @property
+    def source(self) -> bytes:
+        """The folder that files come from: paths in the ledger begin with it."""
+        return self.remote if self.direction == "pull" else os.fsencode(self.local)
+
+    @property
+    def target(self) -> str:
+        """The place that files go to, as the ledger knows it."""
+        if self.direction == "pull":
+            return str(self.local)
+        return f"{self.endpoint}:{printable(self.remote)}"
+
     @model_validator(mode="before")
     @classmethod
     def _every_or_cron(cls, given: Any) -> Any:
@@ -215,10 +228,15 @@ class Route(_Table):
                 f'durability = "rename" with after = "{self.after}" could lose the only copy in a crash',
                 'use durability = "full", or after = "keep"',
             )
+        if self.direction == "push" and not isinstance(self.local, Path):
+            raise Wrong(
+                f"a push sends files from a folder of this machine, not from {self.local}",
+                "name a folder as local",
+            )
         for key, action in (("after", self.after), ("after_failure", self.after_failure)):
-            if action == f"move:{os.fsdecode(self.remote)}":
+            if action == f"move:{os.fsdecode(self.source)}":
                 raise Wrong(f"{key} moves files to where they are", "move them to another folder")
-            if self.recursive and action.startswith(f"move:{os.fsdecode(self.remote).rstrip('/')}/"):
+            if self.recursive and action.startswith(f"move:{os.fsdecode(self.source).rstrip('/')}/"):
                 raise Wrong(
                     f"{key} moves files to where a recursive route finds them again",
                     "move them out of the route's folder, or leave recursive out",

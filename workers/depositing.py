@@ -1,0 +1,281 @@
+"""What lies in temps at the partner → files under their final names; what `publishing` is on the way in.
+
+The partner's folder knows no fsync and no RENAME_NOREPLACE, and any reply may be lost. So each step can be
+said again: a rename whose temp is gone was done by the attempt whose reply never came, since nobody but the
+holder of the claim touches a temp, and whoever takes a claim over settles the open intent first.
+
+A marker (`done_file`) is sent when its file has its name, and one that is there already goes before the
+rename: it would vouch for a file that is being replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from workers.crashpoints import crashpoint
+from workers.detect import Rules
+from workers.ftps.errors import Refused
+from workers.ledger.values import Claim, FollowOn, Intent, Published, temp_name
+from workers.names import parsed, printable
+from workers.receiving import Receipt, Wanted, asked_again
+from workers.stores.naming import numbered
+
+if TYPE_CHECKING:
+    from workers.ftps.connection import Connection
+    from workers.ledger import Ledger
+    from workers.session import Session, Tally
+    from workers.settings import Route
+    from workers.stores.source import SourceFile
+
+log = logging.getLogger("towline.transfer")
+
+_MOST_NAMES = 1000
+"""Names with a number that are looked at for `on_exists = "version"`."""
+
+
+class TempGone(Exception):
+    """There is nothing to rename, and no attempt of ours can have renamed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file whose bytes are all in its temp at the partner; the source is still open.
+
+    relative: its path below both folders. temp: the temp's name, in the folder of the final name.
+    """
+
+    claim: Claim
+    relative: bytes
+    temp: str
+    file: SourceFile
+
+
+class Depositor:
+    """Brings what a route has sent to its final names, and settles what earlier workers left half done."""
+
+    def __init__(self, route: Route, session: Session, ledger: Ledger, tally: Tally) -> None:
+        self._route = route
+        self._session = session
+        self._ledger = ledger
+        self._tally = tally
+        rules = Rules.of(route, encoding=session.endpoint.encoding)
+        self._rules = replace(rules, done_file=route.done_file)
+        self._finished = route.after == "keep"
+        self._then = FollowOn(route.then.task, route.then.queue) if route.then is not None else None
+
+    def temp_of(self, claim: Claim) -> str:
+        """The name of this claim's temp."""
+        return temp_name(self._ledger.id, claim.path_id, claim.version_id, claim.fence)
+
+    def place_of(self, relative: bytes) -> bytes:
+        """The absolute remote path that belongs to a path below the route's folder."""
+        return self._route.remote.rstrip(b"/") + b"/" + relative
+
+    # -- what others left
+
+    def take_over(self, claim: Claim, relative: bytes) -> None:
+        """Remove what lower fences left for this path, or go on with it where uploads are resumed.
+
+        Then a frozen worker that thaws finds nothing to rename.
+        """
+        if claim.temp_fence is None:
+            return
+        ours = beside(self.place_of(relative), self.temp_of(claim))
+        fences = range(claim.fence - 1, claim.temp_fence - 1, -1)
+        left = [self._left(claim, claim.version_id, fence, relative) for fence in fences]
+        others = [self._left(claim, old, fence, relative) for old in claim.older_versions for fence in fences]
+        adopts = self._session.endpoint.resume_uploads
+
+        def clear(line: Connection) -> None:
+            adopted = not adopts
+            for path in left:
+                if adopted:
+                    _may_fail(line.delete, path)
+                else:
+                    adopted = _may_fail(line.rename, path, ours)
+            for path in others:
+                _may_fail(line.delete, path)
+
+        self._session.run(clear, name="take over", tally=self._tally)
+
+    def _left(self, claim: Claim, version: int, fence: int, relative: bytes) -> bytes:
+        name = temp_name(self._ledger.id, claim.path_id, version, fence)
+        return beside(self.place_of(relative), name)
+
+    def settle(self, claim: Claim, intent: Intent) -> Receipt | None:
+        """Find out how far the worker came that committed this intent, and finish its work.
+
+        None: the intent was taken back, and the file has to be sent.
+        """
+        landed = False
+        if intent.temp:
+            shown = intent.final
+            landed = self._session.run(
+                lambda line: self._finish(line, intent, tried=True), name=f"settle {shown}", tally=self._tally
+            )
+        if not landed:
+            self._ledger.publishing.abandon(claim)
+            return None
+        self._ledger.publishing.published([self._fact(intent)])
+        log.info("%s: an interrupted push was finished", intent.final, extra={"action": "publish.settled"})
+        return Receipt(claim.path, intent.size, intent.sha256, parsed(intent.final))
+
+    # -- names
+
+    def choose(self, relatives: Sequence[bytes]) -> list[bytes | None]:
+        """The remote path for each file: its own, a numbered one, or None where what is there is kept."""
+        places = [self.place_of(relative) for relative in relatives]
+        if self._route.on_exists == "replace":
+            return list(places)
+        return self._session.run(
+            lambda line: list(self._free(line, places)), name="look for names", tally=self._tally
+        )
+
+    def _free(self, line: Connection, places: Sequence[bytes]) -> Iterator[bytes | None]:
+        taken = _there(line, places)
+        for place in places:
+            if place not in taken:
+                yield place
+            elif self._route.on_exists == "keep":
+                yield None
+            else:
+                names = (numbered(place, number) for number in range(2, _MOST_NAMES))
+                free = next((name for name in names if not _there(line, [name])), None)
+                if free is None:
+                    raise Refused("RNTO", 553, f"{_MOST_NAMES} files of that name are there already")
+                yield free
+
+    # -- the way of a group
+
+    def deposit(
+        self, group: Sequence[tuple[Sent, bytes]], *, refused: Callable[[Claim, Refused], None]
+    ) -> list[tuple[Claim, Receipt]]:
+        """Give the temps of a group their final names, the ones chosen; what was published by that.
+
+        refused: told of each file that the server won't take under its name. Raises what `Session.run`
+        raises; then the intents stay open, and whoever claims the paths next settles them.
+        """
+        claims = {one.claim.path_id: one.claim for one, _ in group}
+        intents = self._ledger.publishing.intend([self._intent(one, final) for one, final in group])
+        crashpoint("intended")
+        left, landed, tried = list(intents), list[Intent](), set[int]()
+
+        def name_all(line: Connection) -> None:
+            """The operation; replayed on a new line, it goes on with what is left."""
+            while left:
+                intent = left[0]
+                again = intent.version_id in tried
+                tried.add(intent.version_id)
+                try:
+                    done = self._finish(line, intent, tried=again)
+                except Refused as refusal:
+                    done = False
+                    self._ledger.publishing.abandon(claims[intent.path_id])
+                    refused(claims[intent.path_id], refusal)
+                else:
+                    if not done:
+                        self._ledger.publishing.abandon(claims[intent.path_id])
+                del left[0]
+                if done:
+                    landed.append(intent)
+                    crashpoint("renamed")
+                self._session.progress()
+
+        try:
+            self._session.run(name_all, name="rename", tally=self._tally)
+        finally:
+            # Also what got its name before the line was lost for good.
+            self._ledger.publishing.published([self._fact(intent) for intent in landed])
+            crashpoint("published")
+        return [
+            (
+                claims[intent.path_id],
+                Receipt(claims[intent.path_id].path, intent.size, intent.sha256, parsed(intent.final)),
+            )
+            for intent in landed
+        ]
+
+    def keep(self, claim: Claim, relative: bytes) -> None:
+        """End a claim whose place is taken: nothing is published or announced, its source is left alone."""
+        final = printable(self.place_of(relative))
+        intent = Intent(claim.path_id, claim.version_id, claim.fence, "", final, claim.size or 0, "")
+        if self._ledger.publishing.intend([intent]):
+            kept = replace(self._fact(intent), bytes=0, then=None, finished=True)
+            self._ledger.publishing.published([kept])
+
+    def _finish(self, line: Connection, intent: Intent, *, tried: bool) -> bool:
+        """Rename, and send the marker; False when the temp is not what the intent says, or not there.
+
+        tried: an earlier attempt may have done it, and its reply be lost.
+        """
+        final = parsed(intent.final)
+        temp = beside(final, intent.temp)
+        marker = self._marker(final)
+        if tried:
+            [there] = asked_again(line, [Wanted(temp, intent.size, None, 1.0)])
+            if there is not None and there.size not in (None, intent.size):
+                return False
+        if marker is not None:
+            _may_fail(line.delete, marker)
+        try:
+            line.rename(temp, final)
+        except Refused as refusal:
+            if refusal.verb == "RNFR" and not _there(line, [temp]):
+                if not tried:
+                    return False
+            elif refusal.verb == "RNTO" and self._route.on_exists == "replace" and _there(line, [final]):
+                # Some servers (IIS, for one) rename onto no file that is there. Between the two commands the
+                # partner sees neither; a crash there leaves the intent open, and the temp.
+                line.delete(final)
+                line.rename(temp, final)
+            else:
+                raise
+        if marker is not None:
+            crashpoint("renamed")
+            line.store(marker, [], size=0)
+        return True
+
+    def _marker(self, final: bytes) -> bytes | None:
+        folder, _, name = final.rpartition(b"/")
+        marker = self._rules.marker(name)
+        return None if marker is None else folder + b"/" + marker
+
+    def _intent(self, one: Sent, final: bytes) -> Intent:
+        claim, file = one.claim, one.file
+        return Intent(
+            claim.path_id,
+            claim.version_id,
+            claim.fence,
+            one.temp,
+            printable(final),
+            file.size,
+            file.sha256,
+            file.stat.modified,
+            file.stat.precision_s,
+        )
+
+    def _fact(self, intent: Intent) -> Published:
+        return Published(intent, intent.size, intent.sha256, intent.final, self._then, self._finished)
+
+
+def beside(path: bytes, name: str) -> bytes:
+    """The path of a name in the folder of another path."""
+    return path.rpartition(b"/")[0] + b"/" + name.encode()
+
+
+def _there(line: Connection, paths: Sequence[bytes]) -> Collection[bytes]:
+    """Those of the paths under which something lies."""
+    found = asked_again(line, [Wanted(path, None, None, 1.0) for path in paths])
+    return {path for path, stat in zip(paths, found, strict=True) if stat is not None}
+
+
+def _may_fail(step: Callable[..., None], *paths: bytes) -> bool:
+    """Whether a step was done; a server that refuses it (nothing lies there, mostly) is no failure."""
+    try:
+        step(*paths)
+    except Refused:
+        return False
+    return True

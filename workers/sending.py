@@ -1,0 +1,329 @@
+"""One batch of a push route: take over what was left, send, prove, rename in groups. No Celery.
+
+What `transfer` is on the way in, with the line and the disk in each other's place. A file goes to a temp in
+the folder of its final name. What is refused there is never the fault of its own name; so the account may
+not do it, or the place is full, and the batch stops without an attempt being counted. Under its final name a
+file may be refused for itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from workers.confirming import HashDiffers
+from workers.crashpoints import crashpoint
+from workers.depositing import Depositor, Sent, beside
+from workers.endings import Endings
+from workers.errors import OperationFailed
+from workers.ftps.errors import BadName, Refused, TransferBroken
+from workers.ledger.values import Claim, same_version
+from workers.names import printable
+from workers.stores.naming import NameRefused, below
+from workers.transfer import GROUP_BYTES, GROUP_FILES, GROUP_SECONDS, MOST_IN_A_ROW, Outcome
+
+if TYPE_CHECKING:
+    from workers.ftps.connection import Connection
+    from workers.ledger import Ledger
+    from workers.session import Session, Tally
+    from workers.settings import Route
+    from workers.stopping import StopFlag
+    from workers.stores.source import SourceFile, SourceFolder
+
+log = logging.getLogger("towline.transfer")
+
+_TOO_LARGE = 552
+"""Said of one file as well as of a quota (RFC 959 §4.2.2): counted, unless two in a row meet it."""
+
+
+class _Stopped(Exception):
+    """The grace of an orderly stop is over."""
+
+
+class _ClaimLost(Exception):
+    """The claim is no longer ours; somebody else sends this file."""
+
+
+class _Changed(Exception):
+    """The source is no longer the version that was to be sent."""
+
+
+def push_batch(
+    route: Route,
+    session: Session,
+    ledger: Ledger,
+    source: SourceFolder,
+    claims: Sequence[Claim],
+    *,
+    tally: Tally,
+    stop: StopFlag,
+    holds: Callable[[int], bool],
+    outcome: Outcome,
+) -> None:
+    """Send these claimed files and give them their names; every claim is ended when this returns or raises.
+
+    Arguments as for `transfer.fetch_batch`. Raises ReconnectFailed, LoginRefused, CertificateRefused,
+    EndpointClosed, StoreRefused; Refused where the account may not write there; OperationFailed where one
+    file after the other dies of it.
+    """
+    batch = _Batch(route, session, ledger, source, claims, tally, stop, holds, outcome)
+    try:
+        batch.run()
+    except _Stopped:
+        log.info("%s: stopped in mid-file", route.name, extra={"action": "push.stopped"})
+    finally:
+        batch.close()
+
+
+class _Batch:
+    """The claims in hand and the group being gathered."""
+
+    def __init__(
+        self,
+        route: Route,
+        session: Session,
+        ledger: Ledger,
+        source: SourceFolder,
+        claims: Sequence[Claim],
+        tally: Tally,
+        stop: StopFlag,
+        holds: Callable[[int], bool],
+        outcome: Outcome,
+    ) -> None:
+        self._route = route
+        self._session = session
+        self._ledger = ledger
+        self._source = source
+        self._tally = tally
+        self._stop = stop
+        self._holds = holds
+        self._ends = Endings(route, ledger, claims, outcome)
+        self._depositor = Depositor(route, session, ledger, tally)
+        self._group: list[Sent] = []
+        self._group_began = 0.0
+        self._doubtful = 0
+
+    def run(self) -> None:
+        """The story: take over, then send file by file and rename group by group."""
+        crashpoint("claimed")
+        for claim, relative in self._take_over():
+            if self._stop.begun:
+                break
+            self._send(claim, relative)
+            if self._group_is_full():
+                self._deposit()
+        self._deposit()
+
+    def close(self) -> None:
+        """Give back, uncounted, whatever has not come to its end; its temps stay for the next claim."""
+        for one in self._group:
+            one.file.close()
+        self._ends.give_back()
+
+    def _take_over(self) -> list[tuple[Claim, bytes]]:
+        """Settle open intents, remove what lower fences left; returns what is left to be sent."""
+        due: list[tuple[Claim, bytes]] = []
+        for claim in list(self._ends.open.values()):
+            try:
+                relative = below(self._route.source, claim.path)
+            except NameRefused as refusal:
+                self._ends.failed(claim, str(refusal))
+                continue
+            if claim.intent is not None:
+                receipt = self._depositor.settle(claim, claim.intent)
+                if receipt is not None:
+                    self._ends.published(claim, receipt)
+                    continue
+            self._depositor.take_over(claim, relative)
+            due.append((claim, relative))
+        self._ledger.claims.took_over([claim for claim, _ in due])
+        crashpoint("took-over")
+        return due
+
+    # -- one file
+
+    def _send(self, claim: Claim, relative: bytes) -> None:
+        if not self._holds(claim.path_id):
+            return
+        self._ends.begin(claim)
+        if self._route.on_exists == "keep" and self._depositor.choose([relative]) == [None]:
+            self._depositor.keep(claim, relative)
+            self._ends.kept(claim)
+            return
+        try:
+            file = self._source.open(relative)
+        except NameRefused as refusal:
+            self._ends.failed(claim, str(refusal))
+            return
+        if file is None:
+            self._ends.vanished(claim)
+            return
+        one = Sent(claim, relative, self._depositor.temp_of(claim), file)
+        try:
+            if not _is_claimed_version(claim, file):
+                raise _Changed
+            self._upload(one)
+            self._confirm(one)
+        except _Changed:
+            self._discard([one])
+            self._ends.changed(claim)
+        except _ClaimLost:
+            file.close()
+        except (HashDiffers, OperationFailed, BadName) as failure:
+            file.close()
+            self._ends.failed(claim, str(failure))
+            self._doubt(failure)
+        except Refused as refusal:
+            file.close()
+            if refusal.code != _TOO_LARGE:
+                raise
+            self._ends.failed(claim, str(refusal))
+            self._doubt(refusal)
+        except BaseException:
+            file.close()
+            raise
+        else:
+            self._doubtful = 0
+            if not self._group:
+                self._group_began = time.monotonic()
+            self._group.append(one)
+
+    def _upload(self, one: Sent) -> None:
+        """All bytes into the temp, proven by their number; replayed on a new line where one is lost."""
+        path = beside(self._depositor.place_of(one.relative), one.temp)
+        file, resumes = one.file, self._session.endpoint.resume_uploads
+        attempts = furthest = 0
+
+        def upload(line: Connection) -> None:
+            nonlocal attempts, furthest
+            attempts += 1
+            held = 0
+            # What an earlier attempt sent may all be there, and only its reply be lost (design R10).
+            if attempts > 1 or (resumes and one.claim.temp_fence is not None):
+                [there] = line.stat([path])
+                held = 0 if there is None or there.size is None else there.size
+                if held == file.size and file.sha256:
+                    return
+                if not resumes or held > file.size:
+                    held = 0
+                if held > furthest:
+                    furthest = held
+                    self._session.progress()
+            blocks = self._blocks(one, held)
+            if held:
+                line.append(path, blocks, offset=held, size=file.size)
+            else:
+                line.store(path, blocks, size=file.size)
+            crashpoint("sent")
+            [there] = line.stat([path])
+            if line.features.size and (there is None or there.size not in (None, file.size)):
+                holds = "nothing" if there is None else f"{there.size} bytes"
+                raise TransferBroken(f"the server holds {holds} of {file.size} bytes that it took")
+
+        self._session.run(upload, name=f"store {printable(one.claim.path)}", tally=self._tally)
+
+    def _blocks(self, one: Sent, offset: int) -> Iterator[memoryview]:
+        for block in one.file.blocks(offset):
+            if self._stop.grace_over:
+                raise _Stopped
+            if not self._holds(one.claim.path_id):
+                raise _ClaimLost
+            yield block
+            crashpoint("sending")
+        if not one.file.sha256 or not one.file.is_unchanged():
+            raise _Changed
+
+    def _confirm(self, one: Sent) -> None:
+        """`verify = "hash"`: the server's digest of what it holds, where it tells one."""
+        if self._route.verify != "hash" or not one.file.size:
+            return
+        path = beside(self._depositor.place_of(one.relative), one.temp)
+        told = self._session.run(
+            lambda line: line.digest(path, size=one.file.size),
+            name=f"hash {printable(one.claim.path)}",
+            tally=self._tally,
+        )
+        if told is not None and told.hex != one.file.digest(told.algorithm):
+            self._discard([one])
+            raise HashDiffers(f"{told.algorithm} of the server: {told.hex}, of what was sent: another")
+
+    def _doubt(self, failure: Exception) -> None:
+        """Was it the file? A server with closed data ports must not use up the attempts of all."""
+        self._doubtful = 0 if isinstance(failure, BadName) else self._doubtful + 1
+        if self._doubtful >= MOST_IN_A_ROW:
+            raise failure
+
+    # -- a group
+
+    def _group_is_full(self) -> bool:
+        return bool(self._group) and (
+            len(self._group) >= GROUP_FILES
+            or sum(one.file.size for one in self._group) >= GROUP_BYTES
+            or time.monotonic() - self._group_began >= GROUP_SECONDS
+        )
+
+    def _deposit(self) -> None:
+        """Look at each source once more, and name those that are still what was sent."""
+        if not self._group:
+            return
+        group, self._group = self._group, []
+        try:
+            still = [one for one in group if self._source.look(one.relative) == one.file.stat]
+            chosen = list(zip(still, self._depositor.choose([one.relative for one in still]), strict=True))
+            named = [(one, final) for one, final in chosen if final is not None]
+            if self._route.keep_mtime:
+                self._dress([one for one, _ in named])
+            published = self._depositor.deposit(named, refused=self._refused_name)
+        finally:
+            for one in group:
+                one.file.close()
+        for claim, receipt in published:
+            self._ends.published(claim, receipt)
+        changed = [one for one in group if one not in still]
+        self._discard([*changed, *(one for one, final in chosen if final is None)])
+        for one in changed:
+            self._ends.changed(one.claim)
+        for one, final in chosen:
+            if final is None:
+                self._depositor.keep(one.claim, one.relative)
+                self._ends.kept(one.claim)
+
+    def _dress(self, group: Sequence[Sent]) -> None:
+        """The source's time for the partner's file, where the server takes it (MFMT)."""
+
+        def dress(line: Connection) -> None:
+            for one in group:
+                if one.file.stat.modified is None or not line.set_modified(
+                    beside(self._depositor.place_of(one.relative), one.temp), one.file.stat.modified
+                ):
+                    return
+
+        self._session.run(dress, name="set times", tally=self._tally)
+
+    def _refused_name(self, claim: Claim, refusal: Refused) -> None:
+        self._ends.failed(claim, str(refusal))
+
+    def _discard(self, group: Sequence[Sent]) -> None:
+        """Remove temps that nobody will go on with; where that fails, the next claim does it."""
+        paths = [beside(self._depositor.place_of(one.relative), one.temp) for one in group]
+        for one in group:
+            one.file.close()
+        if paths:
+            self._session.run(lambda line: _delete(line, paths), name="discard", tally=self._tally)
+
+
+def _delete(line: Connection, paths: Sequence[bytes]) -> None:
+    for path in paths:
+        try:
+            line.delete(path)
+        except Refused as refusal:
+            log.info("%s: stays: %s", printable(path), refusal, extra={"action": "temp.left"})
+
+
+def _is_claimed_version(claim: Claim, file: SourceFile) -> bool:
+    now = file.stat
+    return same_version(
+        claim.size, claim.modified, claim.precision_s, now.size, now.modified, now.precision_s
+    )

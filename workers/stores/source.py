@@ -1,0 +1,216 @@
+"""SourceFolder: a folder of this machine that files are sent from.
+
+As on the way in, every path is walked step by step with `openat`, and no step may be a symbolic link: what is
+sent to a partner is what lies in the folder, never what somebody has linked into it.
+
+A file is known by its size and its modification time. The kernel stamps times with the tick of its clock, and
+some file systems keep whole seconds (FAT even ones): a time without a fraction counts as that coarse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from workers.errors import StoreRefused
+from workers.ftps.entry import Kind
+from workers.ftps.inquiry import Stat
+from workers.ftps.listing import Entry
+from workers.stores.naming import NameRefused, numbered, parts
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_BLOCK = 1 << 18
+TICK_S = 0.01
+"""Two writes closer together than this may leave the same time: the kernel's clock ticks 100 to 1000 times a
+second."""
+_KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
+_MOST_NAMES = 1000
+"""Names with a number that are tried in the folder of a move before it counts as refused."""
+
+
+class SourceFile:
+    """An open file that is being sent. It owns its descriptor; `close` lets it go."""
+
+    def __init__(self, file: int, facts: os.stat_result) -> None:
+        """Takes over the descriptor."""
+        self._file = file
+        self._inode = (facts.st_dev, facts.st_ino)
+        self.stat = _stat(facts)
+        self.sha256 = ""
+        """The digest of all that was read by the last `blocks` that came to the end; hexadecimal."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, when it was opened."""
+        assert self.stat.size is not None
+        return self.stat.size
+
+    def blocks(self, offset: int = 0) -> Iterator[memoryview]:
+        """The bytes from `offset` to the size that the file had when it was opened.
+
+        What has been added since is another version's. The digest is of the whole, so the bytes before
+        `offset` are read as well. Raises OSError.
+        """
+        digest = hashlib.sha256()
+        buffer = bytearray(_BLOCK)
+        at = 0
+        while at < self.size:
+            limit = offset if at < offset else self.size
+            view = memoryview(buffer)[: min(_BLOCK, limit - at)]
+            count = os.preadv(self._file, [view], at)
+            if not count:
+                return  # it was cut off meanwhile: the size that went over will tell
+            digest.update(view[:count])
+            if at >= offset:
+                yield view[:count]
+            at += count
+        self.sha256 = digest.hexdigest()
+
+    def digest(self, algorithm: str) -> str:
+        """The digest by HASH's name of the algorithm ("SHA-512", "CRC32"); hexadecimal. Raises OSError."""
+        if algorithm == "SHA-256" and self.sha256:
+            return self.sha256
+        checksum, at = 0, 0
+        other = (
+            None if algorithm == "CRC32" else hashlib.new(algorithm.replace("-", ""), usedforsecurity=False)
+        )
+        while block := os.pread(self._file, _BLOCK, at):
+            at += len(block)
+            if other is None:
+                checksum = zlib.crc32(block, checksum)
+            else:
+                other.update(block)
+        return f"{checksum:08x}" if other is None else other.hexdigest()
+
+    def is_unchanged(self) -> bool:
+        """Whether nobody has written to the open file since."""
+        return _stat(os.fstat(self._file)) == self.stat
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class SourceFolder:
+    """Where one route's files are sent from. Holds nothing open between calls, so it needs no closing."""
+
+    def __init__(self, root: Path, *, route: str = "") -> None:
+        """route: named in StoreRefused."""
+        self.root = root
+        self.route = route
+
+    def entries(self) -> list[Entry]:
+        """The folder's entries, as a listing tells them: names below it. Raises StoreRefused."""
+        found: list[Entry] = []
+        with self._root() as root, os.scandir(root) as scan:
+            for one in scan:
+                # Gone between the name and the look at it: it was not there.
+                with contextlib.suppress(FileNotFoundError):
+                    facts = os.stat(one.name, dir_fd=root, follow_symlinks=False)
+                    found.append(_entry(os.fsencode(one.name), facts))
+        return found
+
+    def open(self, relative: bytes) -> SourceFile | None:
+        """The plain file of this name; None where there is none. Raises NameRefused, StoreRefused."""
+        with self._folder(relative) as (folder, name):
+            try:
+                file = os.open(name, _FILE, dir_fd=folder)
+            except FileNotFoundError:
+                return None
+            except OSError as failure:
+                # The file's own fault: no permission to read it, say, or a link.
+                raise NameRefused(relative, failure.strerror or type(failure).__name__) from failure
+            facts = os.fstat(file)
+            if not stat.S_ISREG(facts.st_mode):
+                os.close(file)
+                raise NameRefused(relative, "it is no plain file")
+            return SourceFile(file, facts)
+
+    def look(self, relative: bytes) -> Stat | None:
+        """What lies under this name now; None where no plain file does."""
+        with self._folder(relative) as (folder, name):
+            try:
+                facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+            return _stat(facts) if stat.S_ISREG(facts.st_mode) else None
+
+    def remove(self, relative: bytes) -> None:
+        """Delete a file; the deletion is durable when this returns. Raises StoreRefused."""
+        with self._folder(relative) as (folder, name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+
+    def move(self, relative: bytes, place: Path) -> bytes:
+        """Move a file into another folder of the same file system, which it never replaces a file of.
+
+        Returns the path it has there. Raises StoreRefused.
+        """
+        name = relative.rpartition(b"/")[2]
+        with self._folder(relative) as (folder, here):
+            there = os.open(place, _FOLDER)
+            try:
+                for number in range(1, _MOST_NAMES):
+                    new = name if number == 1 else numbered(name, number)
+                    with contextlib.suppress(FileExistsError):
+                        os.link(here, new, src_dir_fd=folder, dst_dir_fd=there, follow_symlinks=False)
+                        break
+                else:
+                    told = f"{_MOST_NAMES} files of that name are in it already"
+                    raise StoreRefused(self.route, str(place), told)
+                os.fsync(there)
+                os.unlink(here, dir_fd=folder)
+                os.fsync(folder)
+            finally:
+                os.close(there)
+        return os.fsencode(place) + b"/" + new
+
+    def located(self, relative: bytes) -> bytes:
+        """The whole path of a file."""
+        return os.fsencode(self.root) + b"/" + relative
+
+    @contextlib.contextmanager
+    def _root(self) -> Iterator[int]:
+        try:
+            root = os.open(self.root, _FOLDER)
+        except OSError as failure:
+            raise self._refused(failure) from failure
+        try:
+            yield root
+        except OSError as failure:
+            raise self._refused(failure) from failure
+        finally:
+            os.close(root)
+
+    @contextlib.contextmanager
+    def _folder(self, relative: bytes) -> Iterator[tuple[int, bytes]]:
+        """The folder in which `relative` lies, opened without following any link, and the name in it."""
+        *folders, name = parts(relative)
+        with self._root() as at, contextlib.ExitStack() as opened:
+            for folder in folders:
+                at = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+                opened.callback(os.close, at)
+            yield at, name
+
+    def _refused(self, failure: OSError) -> StoreRefused:
+        return StoreRefused(self.route, str(self.root), failure.strerror or type(failure).__name__)
+
+
+def _stat(facts: os.stat_result) -> Stat:
+    whole = not facts.st_mtime_ns % 10**9
+    return Stat(facts.st_size, facts.st_mtime_ns / 1e9, 2.0 if whole else TICK_S)
+
+
+def _entry(name: bytes, facts: os.stat_result) -> Entry:
+    now = _stat(facts)
+    kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "other")
+    return Entry(name, kind, now.size, now.modified, now.precision_s, b"%x" % facts.st_ino)
