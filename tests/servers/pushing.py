@@ -74,7 +74,7 @@ class Pushing:
         """List the folder, decide, write down; how many files are ready now."""
         poll = self.ledger.polls.begin(self.route.name, self.route.target, until_s=60)
         assert poll is not None
-        entries = self.folder.entries()
+        entries, _ = self.folder.entries()
         known = self.ledger.polls.known(self.route.name, self.route.target)
         decision = decide(entries, known, Rules.of(self.route), poll.began_at, complete=True)
         self.ledger.polls.apply(poll, decision.changes, complete=True, reason=None, listed=len(entries))

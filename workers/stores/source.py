@@ -14,16 +14,18 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from workers.errors import StoreRefused
 from workers.ftps.entry import Kind
 from workers.ftps.inquiry import Stat
 from workers.ftps.listing import Entry
-from workers.stores.naming import NameRefused, numbered, parts
+from workers.names import printable
+from workers.stores.naming import NameRefused, numbered
+from workers.stores.place import Place
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK = 1 << 18
 TICK_S = 0.01
@@ -104,105 +106,105 @@ class SourceFolder:
 
     def __init__(self, root: Path, *, route: str = "") -> None:
         """route: named in StoreRefused."""
-        self.root = root
-        self.route = route
+        self._place = Place(root, route)
 
-    def entries(self) -> list[Entry]:
-        """The folder's entries, as a listing tells them: names below it. Raises StoreRefused."""
+    def entries(
+        self, *, depth: int = 0, enters: Callable[[bytes], bool] = lambda _: True
+    ) -> tuple[list[Entry], str | None]:
+        """The folder's entries and those of the folders below it, down to `depth` levels: names below it.
+
+        enters: whether a folder is to be looked into. The second value tells why not everything was seen,
+        and is None when it was. Raises StoreRefused where the folder itself can't be read.
+        """
         found: list[Entry] = []
-        with self._root() as root, os.scandir(root) as scan:
-            for one in scan:
-                # Gone between the name and the look at it: it was not there.
-                with contextlib.suppress(FileNotFoundError):
-                    facts = os.stat(one.name, dir_fd=root, follow_symlinks=False)
-                    found.append(_entry(os.fsencode(one.name), facts))
-        return found
+        unread: list[bytes] = []
+        due = deque([(b"", depth)])
+        while due:
+            above, deeper = due.popleft()
+            try:
+                with self._place.folder(_below(above, b"x")) as (folder, _):
+                    here = list(_scanned(folder, above))
+            except (NameRefused, FileNotFoundError):
+                # Gone since it was seen, or a link by now: the next look sees it as it is.
+                unread.append(above)
+                continue
+            except StoreRefused:
+                if not above:
+                    raise
+                unread.append(above)
+                continue
+            found += here
+            if deeper:
+                due += [
+                    (entry.name, deeper - 1) for entry in here if entry.kind == "dir" and enters(entry.name)
+                ]
+        reason = ", ".join(f"{printable(folder)}: it can't be read" for folder in unread)
+        return found, reason or None
 
     def open(self, relative: bytes) -> SourceFile | None:
         """The plain file of this name; None where there is none. Raises NameRefused, StoreRefused."""
-        with self._folder(relative) as (folder, name):
-            try:
-                file = os.open(name, _FILE, dir_fd=folder)
-            except FileNotFoundError:
-                return None
-            except OSError as failure:
-                # The file's own fault: no permission to read it, say, or a link.
-                raise NameRefused(relative, failure.strerror or type(failure).__name__) from failure
-            facts = os.fstat(file)
-            if not stat.S_ISREG(facts.st_mode):
-                os.close(file)
-                raise NameRefused(relative, "it is no plain file")
-            return SourceFile(file, facts)
+        try:
+            with self._place.folder(relative) as (folder, name):
+                try:
+                    file = os.open(name, _FILE, dir_fd=folder)
+                except PermissionError as failure:
+                    # Of one file: the others can be read.
+                    raise NameRefused(relative, "this user may not read it") from failure
+        except FileNotFoundError:
+            return None
+        facts = os.fstat(file)
+        if not stat.S_ISREG(facts.st_mode):
+            os.close(file)
+            raise NameRefused(relative, "it is no plain file")
+        return SourceFile(file, facts)
 
     def look(self, relative: bytes) -> Stat | None:
         """What lies under this name now; None where no plain file does."""
-        with self._folder(relative) as (folder, name):
-            try:
-                facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                return None
-            return _stat(facts) if stat.S_ISREG(facts.st_mode) else None
+        facts = self._place.look(relative)
+        return _stat(facts) if facts is not None and stat.S_ISREG(facts.st_mode) else None
 
     def remove(self, relative: bytes) -> None:
-        """Delete a file; the deletion is durable when this returns. Raises StoreRefused."""
-        with self._folder(relative) as (folder, name):
+        """Delete a file; the deletion is durable when this returns. Raises NameRefused, StoreRefused."""
+        with self._place.folder(relative) as (folder, name):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)
             os.fsync(folder)
 
     def move(self, relative: bytes, place: Path) -> bytes:
-        """Move a file into another folder of the same file system, which it never replaces a file of.
+        """Move a file into another folder of the same file system, where it never replaces one.
 
-        Returns the path it has there. Raises StoreRefused.
+        Returns the path it has there. Raises NameRefused, StoreRefused.
         """
         name = relative.rpartition(b"/")[2]
-        with self._folder(relative) as (folder, here):
-            there = os.open(place, _FOLDER)
-            try:
-                for number in range(1, _MOST_NAMES):
-                    new = name if number == 1 else numbered(name, number)
-                    with contextlib.suppress(FileExistsError):
-                        os.link(here, new, src_dir_fd=folder, dst_dir_fd=there, follow_symlinks=False)
-                        break
-                else:
-                    told = f"{_MOST_NAMES} files of that name are in it already"
-                    raise StoreRefused(self.route, str(place), told)
-                os.fsync(there)
-                os.unlink(here, dir_fd=folder)
-                os.fsync(folder)
-            finally:
-                os.close(there)
+        with (
+            self._place.folder(relative) as (folder, here),
+            Place(place, self._place.route).opened() as there,
+        ):
+            for number in range(1, _MOST_NAMES):
+                new = name if number == 1 else numbered(name, number)
+                with contextlib.suppress(FileExistsError):
+                    os.link(here, new, src_dir_fd=folder, dst_dir_fd=there, follow_symlinks=False)
+                    break
+            else:
+                told = f"{_MOST_NAMES} files of that name are in it already"
+                raise StoreRefused(self._place.route, str(place), told)
+            os.fsync(there)
+            os.unlink(here, dir_fd=folder)
+            os.fsync(folder)
         return os.fsencode(place) + b"/" + new
 
-    def located(self, relative: bytes) -> bytes:
-        """The whole path of a file."""
-        return os.fsencode(self.root) + b"/" + relative
 
-    @contextlib.contextmanager
-    def _root(self) -> Iterator[int]:
-        try:
-            root = os.open(self.root, _FOLDER)
-        except OSError as failure:
-            raise self._refused(failure) from failure
-        try:
-            yield root
-        except OSError as failure:
-            raise self._refused(failure) from failure
-        finally:
-            os.close(root)
+def _scanned(folder: int, above: bytes) -> Iterator[Entry]:
+    with os.scandir(folder) as scan:
+        for one in scan:
+            # Gone between the name and the look at it: it was not there.
+            with contextlib.suppress(FileNotFoundError):
+                facts = os.stat(one.name, dir_fd=folder, follow_symlinks=False)
+                yield _entry(_below(above, os.fsencode(one.name)), facts)
 
-    @contextlib.contextmanager
-    def _folder(self, relative: bytes) -> Iterator[tuple[int, bytes]]:
-        """The folder in which `relative` lies, opened without following any link, and the name in it."""
-        *folders, name = parts(relative)
-        with self._root() as at, contextlib.ExitStack() as opened:
-            for folder in folders:
-                at = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
-                opened.callback(os.close, at)
-            yield at, name
 
-    def _refused(self, failure: OSError) -> StoreRefused:
-        return StoreRefused(self.route, str(self.root), failure.strerror or type(failure).__name__)
+def _below(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name if folder else name
 
 
 def _stat(facts: os.stat_result) -> Stat:
