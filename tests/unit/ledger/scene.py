@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
+
 from workers.ledger import (
     Appeared,
     Change,
@@ -29,6 +31,8 @@ from workers.ledger import (
 )
 
 ROUTE, TARGET = "statements", "/data/statements"
+ONLY_SQLITE = pytest.mark.parametrize("kind", ["sqlite"])
+"""For tests of what only SQLite has."""
 REPOSITORY = Path(__file__).parents[3]
 
 

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from tests.unit.ledger.scene import Other, Scene, names
+from tests.unit.ledger.scene import ONLY_SQLITE, Other, Scene, names
 from workers.errors import LedgerRefused
 from workers.ledger import Ledger
 from workers.ledger.engine import Database, refuse_network_disk
@@ -61,7 +61,7 @@ def test_only_databases_that_can_hold_a_ledger_are_taken(url: str, home: Path) -
         Ledger.open(url, state_dir=home)
 
 
-@pytest.mark.usefixtures("sqlite")
+@ONLY_SQLITE
 def test_published_means_on_the_disk(scene: Scene) -> None:
     """The pragmas that make a commit survive a power cut, and those that make writers wait for each other."""
     with scene.ledger._database.read() as connection:
@@ -72,7 +72,7 @@ def test_published_means_on_the_disk(scene: Scene) -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-@pytest.mark.usefixtures("sqlite")
+@ONLY_SQLITE
 def test_a_writing_transaction_has_the_lock_before_it_reads(scene: Scene) -> None:
     """Reading first and writing later would fail when somebody else wrote in between."""
     database = scene.ledger._database
@@ -109,7 +109,7 @@ def test_a_failed_transaction_leaves_nothing(scene: Scene) -> None:
     assert len(scene.known()) == 1
 
 
-@pytest.mark.usefixtures("sqlite")
+@ONLY_SQLITE
 def test_a_writer_in_a_loop_lets_others_pass(scene: Scene) -> None:
     """SQLite has no queue: without ours, a poll's next chunk takes the lock before anybody sees the gap."""
     database, order, over = scene.ledger._database, [], threading.Event()
@@ -194,7 +194,7 @@ def test_a_forked_child_is_another_owner_with_its_own_connections(scene: Scene) 
     assert names(scene.claim()) == [b"/b"], "the child is gone, and with it its claim"
 
 
-@pytest.mark.usefixtures("sqlite")
+@ONLY_SQLITE
 def test_no_connection_is_open_while_a_process_forks(scene: Scene) -> None:
     """SQLite's own bookkeeping of locks would be inherited, and be wrong in the child."""
     file = str(scene.ledger._database.file)
