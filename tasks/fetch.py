@@ -36,8 +36,11 @@ def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
             announce(app, process, route)
     if isinstance(done, rounds.Skipped):
         # Whoever is fetching this route hints for the next batch; another look would only join the queue.
-        if done.why == "busy" and paths is None and not process.ledger.polls.counts(route).claimed:
-            when_free(process, the_route)
+        if done.why == "busy":
+            if paths is None and not process.ledger.polls.counts(route).claimed:
+                when_free(process, the_route)
+            else:
+                process.session(the_route.endpoint).permit.forgo()
         return {"route": route, "skipped": done.why}
     if done.more or STOP.begun:
         # Told to stop, we take no other message: the rest is for whoever comes next, not for the next tick.

@@ -1,7 +1,8 @@
 """A session's right to hold a line: one of the endpoint's `max_sessions`, or simply its entry in the ledger.
 
 The order is permit, line, claims. Who gets no permit within seconds ends its task, and has nothing to hand
-back. The permit is freed after the line is closed, never before.
+back; its place in the queue is kept for when it comes again. The permit is freed after the line is closed,
+never before.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ from workers.ledger import Ledger, LineFacts
 from workers.settings import Endpoint
 
 PATIENCE_S = 5.0
-"""So long a task waits for a permit. An idle holder gives its line up within one; a busy one may take as long
-as a batch, and a process that waits does nothing else."""
+"""So long a task waits while all permits are in use. An idle holder gives its line up within a second; a busy
+one may take as long as a batch, and a process that waits does nothing else."""
+
+KEPT_S = 5.0
+"""So long a free permit is kept for those before us who are away: they gave up waiting, and come back soon
+(tasks/hints.py)."""
+
+PLACE_S = PATIENCE_S + KEPT_S + 10.0
+"""So long, from when it asked, others leave its turn to a process; it may have to do something else first."""
 
 LOOK_S = 0.1
 """Between two looks whether it is our turn."""
@@ -62,23 +70,57 @@ class Permit:
         return not self._held or time.monotonic() - self._fresh_at > self._lease_s * 0.8
 
     def take(self) -> None:
-        """Have a permit, where one is needed. Raises EndpointBusy when none came free in time."""
+        """Have a permit, where one is needed. Raises EndpointBusy when none came free in time.
+
+        The place in the queue is kept then, for the next try; `forgo` gives it up.
+        """
         if self._most is None or not self.needed:
             return
         self._held = False
         began = asked_at = time.monotonic()
+        passing = 0
         try:
-            while not self._book.take(self._name, self._most, lease_s=self._lease_s, wait_s=PATIENCE_S + 1):
-                while not self._book.is_our_turn(self._name, self._most):
-                    if time.monotonic() - began > PATIENCE_S:
-                        raise EndpointBusy(self._name, self._most, round(time.monotonic() - began, 1))
-                    time.sleep(LOOK_S)
+            while not self._ask(self._most, passing):
+                passing = self._await_turn(self._most, began)
                 asked_at = time.monotonic()
+        except EndpointBusy:
+            raise
         except BaseException:
             self._book.leave(self._name)  # a place in the queue that nobody uses would hold up the others
             raise
         self._held, self._fresh_at = True, asked_at
         self._holding()
+
+    def _ask(self, most: int, passing: int) -> bool:
+        times = {"lease_s": self._lease_s, "wait_s": PLACE_S}
+        return self._book.take(self._name, most, passing=passing, **times)
+
+    def _await_turn(self, most: int, began: float) -> int:
+        """Returns when it is time to ask again: how many of those before us have let their turn pass.
+
+        A permit that stays free is somebody's who is away, or frozen. Raises EndpointBusy.
+        """
+        free_since: float | None = None
+        while (standing := self._book.standing(self._name, most)) is not None:
+            now = time.monotonic()
+            if standing.is_next:
+                return 0
+            if not standing.free:
+                free_since = None
+                if now - began > PATIENCE_S:
+                    raise EndpointBusy(self._name, most, round(now - began, 1))
+            else:
+                free_since = now if free_since is None else free_since
+                # Each a look later than who stands before: among those who are here, the first one passes.
+                if now - free_since > KEPT_S + standing.ahead * 2 * LOOK_S:
+                    return standing.ahead
+            time.sleep(LOOK_S)
+        return 0
+
+    def forgo(self) -> None:
+        """Leave the queue: what was to be done is done by others, or not at all."""
+        if not self._held:
+            self._book.leave(self._name)
 
     def built(self, facts: LineFacts) -> None:
         """A line was built under it."""

@@ -4,9 +4,9 @@ A row for every line that is held. Where there is a limit the row comes before t
 is the permit. Whoever finds no permit free stands in the queue, as a row with `waiting_since`; the one that
 has waited longest is next, so that nobody starves behind a holder that comes back again and again.
 
-Rows are leased. A holder whose lease is over, or whose lock file on this host is free, counts no more. A waiter
-whose lease is over holds up nobody, but has its place again when it comes back: who asks once a tick must not
-begin at the queue's end each time.
+Rows are leased. A holder whose lease is over, or whose lock file on this host is free, counts no more. A
+waiter whose lease is over holds up nobody, but has its place again when it comes back: who asks once a tick
+must not begin at the queue's end each time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from workers.ledger.engine import Database, insert_missing
 from workers.ledger.owners import Ownership, known_owners
 from workers.ledger.tables import endpoints, permits
 from workers.ledger.values import HeldLine, LineFacts
-
 
 FORGET_PLACE_S = 3600.0
 """So long the place is kept of somebody who has stopped to ask, and lives, as far as can be known."""
@@ -51,8 +50,8 @@ class Permits:
     def take(self, endpoint: str, most: int, *, lease_s: float, wait_s: float, passing: int = 0) -> bool:
         """Take a permit for `lease_s` seconds, if fewer than `most` are held and nobody waits before us.
 
-        Otherwise we stand in the queue, where we came first, and count for `wait_s` seconds from now. passing:
-        so many of those before us were given their time, and did not come.
+        Otherwise we stand in the queue, where we came first, and count for `wait_s` seconds from now.
+        passing: so many of those before us were given their time, and did not come.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)

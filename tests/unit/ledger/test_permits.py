@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
 
 from tests.unit.ledger.scene import Clock, Other, Scene
 from tests.waiting import wait_until
-from workers.ledger import LineFacts
+from workers.ledger import Ledger, LineFacts
+from workers.ledger.permits import FORGET_PLACE_S, Standing
 
 LEASE_S, WAIT_S = 60.0, 6.0
 FACTS = LineFacts(5.0, 2.0, "TLSv1.3", {"idle_loss": 3}, "LineLost: EOF")
+
+
+@pytest.fixture
+def crowd(url: str, home: Path, clock: Clock) -> Iterator[list[Scene]]:
+    """Eight owners, by the same clock."""
+    with ExitStack() as ledgers:
+        opened = [Ledger.open(url, state_dir=home, clock=clock) for _ in range(8)]
+        for ledger in opened:
+            ledgers.callback(ledger.close)
+        yield [Scene(ledger, clock) for ledger in opened]
+
+
+@pytest.fixture
+def third(crowd: list[Scene]) -> Scene:
+    """One more owner beside `scene` and `second`."""
+    return crowd[0]
 
 
 def take(scene: Scene, most: int = 1, endpoint: str = "bank") -> bool:
@@ -35,10 +57,12 @@ def test_the_holder_learns_that_somebody_waits_and_the_waiter_that_it_is_his_tur
     assert not scene.ledger.permits.is_wanted("bank")
     assert not take(second)
     assert scene.ledger.permits.is_wanted("bank")
-    assert not second.ledger.permits.is_our_turn("bank", 1)
+    assert second.ledger.permits.standing("bank", 1) == Standing(free=0, ahead=0)
     scene.ledger.permits.leave("bank")
     assert not take(scene), "somebody was there before"
-    assert second.ledger.permits.is_our_turn("bank", 1)
+    standing = second.ledger.permits.standing("bank", 1)
+    assert standing is not None
+    assert standing.is_next
     assert take(second)
     assert second.ledger.permits.is_wanted("bank")
 
@@ -51,6 +75,59 @@ def test_who_waits_no_longer_holds_up_nobody(scene: Scene, second: Scene, clock:
     clock.pass_(WAIT_S + 1)
     assert not scene.ledger.permits.is_wanted("bank")
     assert take(scene)
+
+
+def test_who_comes_back_has_its_place_again(scene: Scene, second: Scene, third: Scene, clock: Clock) -> None:
+    """However long it was away; who asks once an hour is not overtaken by who never leaves."""
+    assert take(scene)
+    assert not take(second)
+    clock.pass_(WAIT_S + 1)
+    assert not take(third)
+    assert third.ledger.permits.standing("bank", 1) == Standing(free=0, ahead=0), (
+        "nobody waits for the absent"
+    )
+    assert not take(second)
+    assert third.ledger.permits.standing("bank", 1) == Standing(free=0, ahead=1)
+    scene.ledger.permits.leave("bank")
+    assert not take(third)
+    assert take(second)
+    clock.pass_(FORGET_PLACE_S + WAIT_S + 1)
+    assert second.ledger.permits.sweep() == 2, "the holder, and a place that nobody came back to"
+
+
+def test_who_does_not_come_when_it_is_its_turn_is_passed(scene: Scene, second: Scene, third: Scene) -> None:
+    """By as many as were seen to be away, and no more; its place it keeps."""
+    assert take(scene)
+    assert not take(second)
+    assert not take(third)
+    scene.ledger.permits.leave("bank")
+    assert not take(third), "the free one is the second's"
+    assert third.ledger.permits.take("bank", 1, lease_s=LEASE_S, wait_s=WAIT_S, passing=1)
+    assert not take(scene)
+    third.ledger.permits.leave("bank")
+    assert not take(scene)
+    assert take(second)
+
+
+def test_eight_that_ask_once_a_tick_are_served_in_the_order_they_came(
+    crowd: list[Scene], clock: Clock
+) -> None:
+    """One line, each holder keeps it for a tick, all ask in another order each time: nobody is overtaken."""
+    luck = random.Random(4)
+    holder, served, asked = crowd[0], [], []
+    assert take(holder)
+    for _tick in range(16):
+        clock.pass_(WAIT_S / 2)
+        for one in luck.sample(crowd, len(crowd)):
+            if one is not holder and one not in asked:
+                asked.append(one)
+            assert one is holder or not take(one)
+        holder.ledger.permits.leave("bank")
+        taken = [one for one in luck.sample(asked, len(asked)) if take(one)]
+        assert taken == [asked.pop(0)], "the one that has waited longest"
+        holder = taken[0]
+        served.append(holder)
+    assert {served.count(one) for one in crowd} == {2}
 
 
 def test_a_permit_lasts_as_long_as_it_is_renewed(scene: Scene, second: Scene, clock: Clock) -> None:
