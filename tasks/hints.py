@@ -15,7 +15,8 @@ from workers.settings import Route
 
 log = logging.getLogger("towline.hints")
 
-SOON_S = 5.0  # after which a route is looked at again that found no line free
+SOON_S = 3.0
+"""After which a route is looked at again that found no line free; its place is passed later (permit.py)."""
 MOST = 32  # hints of one route at a time; a fetch that filled its batch hints for one more
 
 
