@@ -26,11 +26,13 @@ def announce(app: Celery, process: Process, route: str | None = None) -> int:
     """
     total, hold_s = 0, process.settings.lease
     while taken := process.ledger.outbox.take(route=route, limit=AT_ONCE, hold_s=hold_s):
+        crashpoint("announcing")
         sent = _send(app, taken)
         crashpoint("announced")
         total += len(sent)
         if sent:
             process.ledger.outbox.sent(sent)
+        crashpoint("announcement-recorded")
         if len(sent) < len(taken):
             process.ledger.outbox.put_back([one.id for one in taken])
             break

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from workers.crashpoints import crashpoint
 from workers.errors import LedgerUnavailable
 from workers.ledger import Ledger
 from workers.session import Session
@@ -144,6 +145,7 @@ class Janitor:
             log.warning("leases not renewed: %s", failure, extra={"action": "lease.not_renewed"})
             self._due_at = time.monotonic() + self._lease / 20
             return
+        crashpoint("lease-renewed")
         with self._guard:
             if self._held == held:
                 self._held = held & frozenset(still_ours)

@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery, signals
 
 from workers import metrics
+from workers.crashpoints import crashpoint
 from workers.process import here
 from workers.settings import Settings
 from workers.stopping import STOP
@@ -54,6 +55,12 @@ def connect(app: Celery, config: Settings) -> None:
     def hang_up(**_: Any) -> None:
         here(config).close()  # polite, and nothing depends on it
 
+    def begin(**_: Any) -> None:
+        crashpoint("task-begun")
+
+    def end(**_: Any) -> None:
+        crashpoint("task-ended")
+
     metrics.register(config)  # Flower's /metrics shows what is registered in its process
 
     for signal, handler in (
@@ -62,5 +69,7 @@ def connect(app: Celery, config: Settings) -> None:
         (signals.worker_ready, settle_what_the_dead_left),
         (signals.beat_init, poll_at_once),
         (signals.worker_process_shutdown, hang_up),
+        (signals.task_prerun, begin),
+        (signals.task_postrun, end),
     ):
         signal.connect(handler, weak=False)

@@ -91,8 +91,9 @@ class Publisher:
             left = temp_name(self._ledger.id, claim.path_id, claim.version_id, fence)
             if adopted:
                 self._store.remove_temp(relative, left)
-            else:
-                adopted = self._store.adopt(relative, left, self.temp_of(claim))
+            elif self._store.adopt(relative, left, self.temp_of(claim)):
+                adopted = True
+                crashpoint("adopted")
             for version in claim.older_versions:
                 self._store.remove_temp(relative, temp_name(self._ledger.id, claim.path_id, version, fence))
 
@@ -103,6 +104,7 @@ class Publisher:
         """
         final = self._store.relative_of(parsed(intent.final))
         temp = self._store.temp_facts(final, intent.temp) if intent.temp else None
+        crashpoint("settling")
         if not intent.temp:
             landed = False  # it was about to be kept
         elif temp is not None:
@@ -115,8 +117,10 @@ class Publisher:
         if not landed:
             self._ledger.publishing.abandon(claim)
             return None
+        crashpoint("settle-renamed")
         self._store.sync_folders([final])
         self._ledger.publishing.published([self._fact(intent)])
+        crashpoint("settled")
         log.info(
             "%s: an interrupted publish was finished",
             printable(claim.path),
@@ -162,6 +166,7 @@ class Publisher:
             self._store.sync([one.temp for one, _ in chosen], [one.modified for one, _ in chosen])
             crashpoint("synced")
             self._store.sync_folders([one.relative for one, _ in chosen])
+            crashpoint("names-synced")
             by_path = {one.claim.path_id: one for one, _ in chosen}
             intents = self._ledger.publishing.intend([self._intent(one, final) for one, final in chosen])
             crashpoint("intended")

@@ -186,6 +186,7 @@ class _Batch:
                 self._kept(claim, relative)
                 return
             temp = self._store.open_temp(relative, self._publisher.temp_of(claim), resume=True)
+            crashpoint("temp-made")
         except NameRefused as refusal:
             self._failed(claim, str(refusal))
             return
@@ -248,6 +249,7 @@ class _Batch:
             return
         wanted = [_wanted(one.claim) for one in self._group]
         stats = self._session.run(lambda line: asked_again(line, wanted), name="stat", tally=self._tally)
+        crashpoint("asked-again")
         group, self._group = self._group, []
         unchanged: list[Received] = []
         for one, was, now in zip(group, wanted, stats, strict=True):

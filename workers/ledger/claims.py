@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from workers.crashpoints import crashpoint
 from workers.ledger import claiming, held, leases, listings
 from workers.ledger.engine import Database
 from workers.ledger.leases import MAX_ATTEMPTS
@@ -182,6 +183,7 @@ class Claims:
         none). What else the worker had claimed is simply free. Lock files of the dead are removed.
         """
         routes = leases.free_overdue(self._database, self._ownership, max_attempts or {})
+        crashpoint("leases-ended")
         leases.forget_the_dead(self._database, self._ownership)
         return routes
 

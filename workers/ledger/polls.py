@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, select, update
 
+from workers.crashpoints import crashpoint
 from workers.ledger import listings
 from workers.ledger.engine import Database, insert_missing
 from workers.ledger.errors import StalePoll
@@ -126,6 +127,7 @@ class Polls:
                     self._end(connection, poll, row, now, complete=complete, reason=reason, listed=listed)
                     return
                 took = time.monotonic() - began
+            crashpoint("applied-chunk")
             # Aim at four fifths of the limit: the commit's fsync is not in `took`.
             size = max(20, min(_LARGEST_CHUNK, int(size * 0.8 * CHUNK_S / max(took, 1e-4))))
 

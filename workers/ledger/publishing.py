@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
+from workers.crashpoints import crashpoint
 from workers.ledger import held
 from workers.ledger.engine import Database
 from workers.ledger.leases import DUE_AT_SOURCE
@@ -118,6 +119,7 @@ class Publishing:
                 and (row.version_id in fulfilled or State(row.state) in PUBLISHED_STATES)
             ]
             held.free(connection, ours, temp_fence=None)
+            crashpoint("row-written")
 
     def abandon(self, claim: Claim) -> None:
         """Take back an intent: nothing was renamed, nothing will be. READY again; the claim stays ours."""

@@ -6,6 +6,8 @@ import ctypes
 import errno
 import os
 
+from workers.crashpoints import crashpoint
+
 _RENAME_NOREPLACE = 1
 _NOT_KNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 """NFS, and file systems that FUSE serves, know no flags of renameat2 (EINVAL)."""
@@ -49,6 +51,7 @@ def _link_then_unlink(folder: int, old: bytes, new: bytes, *, durable: bool) -> 
             raise
     if durable:
         os.fsync(folder)
+    crashpoint("linked")
     os.unlink(old, dir_fd=folder)
 
 
