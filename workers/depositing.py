@@ -174,6 +174,7 @@ class Depositor:
                 except Refused as refusal:
                     done = False
                     self._ledger.publishing.abandon(claims[intent.path_id])
+                    _may_fail(line.delete, beside(parsed(intent.final), intent.temp))
                     refused(claims[intent.path_id], refusal)
                 else:
                     if not done:

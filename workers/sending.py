@@ -8,6 +8,7 @@ file may be refused for itself.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -101,6 +102,7 @@ class _Batch:
         self._holds = holds
         self._ends = Endings(route, ledger, claims, outcome)
         self._depositor = Depositor(route, session, ledger, tally)
+        self._made: set[bytes] = set()
         self._group: list[Sent] = []
         self._group_began = 0.0
         self._doubtful = 0
@@ -200,6 +202,7 @@ class _Batch:
             nonlocal attempts, furthest
             attempts += 1
             held = 0
+            self._make_folders(line, one.relative)
             # What an earlier attempt sent may all be there, and only its reply be lost (design R10).
             if attempts > 1 or (resumes and one.claim.temp_fence is not None):
                 [there] = line.stat([path])
@@ -223,6 +226,16 @@ class _Batch:
                 raise TransferBroken(f"the server holds {holds} of {file.size} bytes that it took")
 
         self._session.run(upload, name=f"store {printable(one.claim.path)}", tally=self._tally)
+
+    def _make_folders(self, line: Connection, relative: bytes) -> None:
+        """Those on the way below the route's folder, once a batch; what is there already refuses."""
+        *folders, _ = relative.split(b"/")
+        for depth in range(1, len(folders) + 1):
+            folder = b"/".join(folders[:depth])
+            if folder not in self._made:
+                with contextlib.suppress(Refused):
+                    line.mkdir(self._depositor.place_of(folder))
+                self._made.add(folder)
 
     def _blocks(self, one: Sent, offset: int) -> Iterator[memoryview]:
         for block in one.file.blocks(offset):

@@ -64,6 +64,7 @@ class Pushing:
     def put(self, name: str | bytes, content: bytes, modified: float = LONG_AGO) -> Path:
         """A file to be sent, whole at once."""
         path = Path(os.fsdecode(os.fsencode(self.source) + b"/" + os.fsencode(name)))
+        path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.source.parent / "fresh"
         fresh.write_bytes(content)
         os.utime(fresh, (modified, modified))
@@ -74,9 +75,10 @@ class Pushing:
         """List the folder, decide, write down; how many files are ready now."""
         poll = self.ledger.polls.begin(self.route.name, self.route.target, until_s=60)
         assert poll is not None
-        entries, _ = self.folder.entries()
+        rules = Rules.of(self.route)
+        entries, _ = self.folder.entries(depth=rules.depth, enters=rules.enters)
         known = self.ledger.polls.known(self.route.name, self.route.target)
-        decision = decide(entries, known, Rules.of(self.route), poll.began_at, complete=True)
+        decision = decide(entries, known, rules, poll.began_at, complete=True)
         self.ledger.polls.apply(poll, decision.changes, complete=True, reason=None, listed=len(entries))
         return self.ledger.polls.counts(self.route.name).ready
 
@@ -119,7 +121,11 @@ class Pushing:
 
     def files(self) -> dict[str, bytes]:
         """What lies in the partner's folder, temps included."""
-        return {one.name: one.read_bytes() for one in self.landed.rglob("*") if one.is_file()}
+        return {
+            str(one.relative_to(self.landed)): one.read_bytes()
+            for one in self.landed.rglob("*")
+            if one.is_file()
+        }
 
     def close(self) -> None:
         """Give everything up, as an orderly exit does."""

@@ -14,6 +14,7 @@ import pytest
 from tests.servers.kinds import NAMES, OFFERS
 from tests.servers.pushing import LONG_AGO, Pushing
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
+from workers.ftps.errors import Refused
 from workers.transfer import GROUP_FILES, Outcome
 
 StartServer = Callable[..., FtpServer]
@@ -155,3 +156,100 @@ def test_sources_go_as_configured_once_the_partner_has_them(
         "a.2.csv": b"today",
     }
     assert {path.name: path.read_bytes() for path in one.source.iterdir()} == {"b.csv": b"newer"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folders_below_are_made_at_the_partner(start_server: StartServer, pushing: Open, name: str) -> None:
+    """`recursive = true`: a file keeps its path below the route's folder."""
+    one = pushing(start_server(name), recursive=True)
+    for path in ("a.csv", "north/b.csv", "north/east/c.csv"):
+        one.put(path, path.encode())
+    assert one.poll() == 3
+    assert counts(one.push()) == {"published": 3}
+    assert one.files() == {path: path.encode() for path in ("a.csv", "north/b.csv", "north/east/c.csv")}
+
+
+def test_what_is_linked_into_the_folder_is_not_sent(
+    start_server: StartServer, pushing: Open, tmp_path: Path
+) -> None:
+    """Neither a linked file nor what lies in a linked folder."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key.pem").write_bytes(b"secret")
+    one = pushing(start_server("vsftpd"), recursive=True)
+    (one.source / "key.pem").symlink_to(tmp_path / "secret" / "key.pem")
+    (one.source / "folder").symlink_to(tmp_path / "secret")
+    one.put("a.csv", b"ours")
+    assert one.poll() == 1
+    one.push()
+    assert one.files() == {"a.csv": b"ours"}
+
+
+def test_a_source_that_goes_or_changes_before_it_is_sent_is_an_outcome(
+    start_server: StartServer, pushing: Open
+) -> None:
+    """Vanished, or changed and looked at again; nothing of either comes to the partner."""
+    one = pushing(start_server("vsftpd"))
+    one.put("gone.csv", b"gone")
+    one.put("grown.csv", b"short")
+    one.poll()
+    claims = one.claim()
+    (one.source / "gone.csv").unlink()
+    one.put("grown.csv", b"longer", LONG_AGO + 60)
+    assert counts(one.push(claims)) == {"vanished": 1, "changed": 1}
+    assert one.files() == {}
+    one.poll()
+    assert counts(one.push()) == {"published": 1}
+    assert one.files() == {"grown.csv": b"longer"}
+
+
+def test_a_source_that_is_written_to_while_it_is_sent_is_not_named(
+    start_server: StartServer, pushing: Open
+) -> None:
+    """The temp goes; the next look takes it anew."""
+    one = pushing(start_server("proftpd"))
+    path = one.put("a.csv", b"x" * 5_000_000)
+    one.poll()
+    asked = 0
+
+    def holds(_: int) -> bool:
+        """Between two blocks somebody appends."""
+        nonlocal asked
+        asked += 1
+        if asked == 5:
+            with path.open("ab") as file:
+                file.write(b"more")
+        return True
+
+    assert counts(one.push(holds=holds)) == {"changed": 1}
+    assert one.files() == {}
+    assert one.states() == {"a.csv": "WAITING"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_that_takes_nothing_fails_the_batch_and_no_file(
+    start_server: StartServer, pushing: Open, name: str
+) -> None:
+    """A refused temp is not the fault of a file: nothing is counted, and all go once it is mended."""
+    one = pushing(start_server(name), remote=b"/in/coming", max_attempts=1)
+    one.put("a.csv", b"ours")
+    one.poll()
+    for _ in range(2):
+        with pytest.raises(Refused):
+            one.push()
+    assert one.states() == {"a.csv": "READY"}
+    (one.landed / "coming").mkdir(mode=0o777)
+    assert counts(one.push()) == {"published": 1}
+
+
+def test_a_name_that_the_server_refuses_is_the_file_s_own_fault(
+    start_server: StartServer, pushing: Open
+) -> None:
+    """A folder is called so at the partner: that one fails and its temp goes, the others are sent."""
+    one = pushing(start_server("proftpd"), max_attempts=1)
+    (one.landed / "a.csv").mkdir()
+    one.put("a.csv", b"ours")
+    one.put("b.csv", b"ours too")
+    one.poll()
+    assert counts(one.push()) == {"published": 1, "failed": 1}
+    assert one.states() == {"a.csv": "QUARANTINED", "b.csv": "FINISHED"}
+    assert one.files() == {"b.csv": b"ours too"}
