@@ -30,7 +30,9 @@ def hint(process: Process, route: Route, *, already: int = 0) -> int:
     batches = max(
         math.ceil(counts.ready / route.batch.files), math.ceil(counts.ready_bytes / route.batch.bytes)
     )
-    due = min(batches, counts.ready, MOST)
+    # Where the place takes no files, one fetch asks whether it does again; more would fail of the same.
+    most = MOST if process.ledger.routes.get(route.name).refused_at is None else 1
+    due = min(batches, counts.ready, most)
     if already:
         due = max(due - already, min(due, 1))
     sent = 0

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
-from workers import detect, errors, metrics, sources
+from workers import detect, errors, metrics, room, sources
 from workers.crashpoints import crashpoint
 from workers.ftps.errors import Refused
 from workers.ledger import Claim, Ledger, StalePoll
@@ -129,6 +128,8 @@ def _list_and_compare(
     counts = ledger.polls.counts(route.name)
     return Polled(
         route.name,
+    if not (counts.ready or counts.later or counts.claimed):
+        ledger.routes.taken_again(route.name)  # nothing waits for room any more
         len(listed.entries),
         listed.complete,
         listed.reason,
@@ -174,12 +175,18 @@ def fetch(
     """
     outcome = Outcome()
     try:
-        return _fetch(process, route, tally, outcome, paths, stop)
+        done = _fetch(process, route, tally, outcome, paths, stop)
+        if outcome.published:
+            process.ledger.routes.taken_again(route.name)
+        return done
     except Refused as refusal:
         # Not of one file: the account may not do this at all.
         raise errors.PermissionRefused(route.endpoint, printable(route.remote), str(refusal)) from refusal
     finally:
         # Also what was published before something was raised.
+    except errors.StoreRefused as refusal:
+        process.ledger.routes.refused(route.name, refusal.args[2])
+        raise
         _count(process, route, metrics.of_batch(route.name, outcome))
 
 
@@ -210,6 +217,8 @@ def _fetch(
         return Fetched(outcome, more=False)
     session.refuse_if_closed()
     try:
+    if paths is None and not nothing_ready:
+        room.for_next(route, ledger, process.store(route))  # a full disk is told without a line
         with session.reserved():
             if nothing_ready:
                 _clear_sources(process, route, session, tally, stop)
@@ -231,11 +240,13 @@ def _fetch_batch(
     ledger, store = process.ledger, process.store(route)
     if paths is None:
         session.run(lambda _line: None, name="open", tally=tally)
+    largest = route.batch.bytes
         claims = ledger.claims.claim(
             route.name,
+        largest = min(largest, room.for_next(route, ledger, store))
             str(route.local),
             files=route.batch.files,
-            bytes=route.batch.bytes,
+            bytes=largest,
             lease_s=process.settings.lease,
             max_attempts=route.max_attempts,
         )
@@ -243,6 +254,7 @@ def _fetch_batch(
         wanted = _admit(ledger, session, route, paths, outcome, tally)
         claims = ledger.claims.claim_versions(wanted, lease_s=process.settings.lease)
     if not claims:
+        room.for_these(route, ledger, store, wanted)
         return Fetched(outcome, more=False)
     janitor = process.janitor
     janitor.hold(claim.path_id for claim in claims)
@@ -261,7 +273,7 @@ def _fetch_batch(
     finally:
         janitor.release()
     _clear_sources(process, route, session, tally, stop)
-    return Fetched(outcome, more=paths is None and _filled(route, claims))
+    return Fetched(outcome, more=paths is None and _filled(route, claims, largest))
 
 
 def _clear_sources(
@@ -302,11 +314,11 @@ def _admit(
     return versions
 
 
-def _filled(route: Route, claims: Sequence[Claim]) -> bool:
+def _filled(route: Route, claims: Sequence[Claim], largest: int) -> bool:
     """Whether there may be more where these came from; a file that had to come alone says nothing."""
     return (
         len(claims) >= route.batch.files
-        or sum(claim.size or 0 for claim in claims) >= route.batch.bytes
+        or sum(claim.size or 0 for claim in claims) >= largest
         or any(claim.alone for claim in claims)
     )
 

@@ -9,6 +9,7 @@ import click
 from workers.cli.foreground import REMOTE_OF_ROUTE, foreground
 from workers.cli.history import file_as_json
 from workers.cli.output import amount, counted, iso, json_option, local_time, print_json
+from workers.cli.routes import not_landing
 from workers.detect import Rules
 from workers.ledger import CLAIMED, EndpointState, Explanation, FileRow, State
 from workers.names import printable
@@ -184,6 +185,8 @@ def _obstacles(known: Explanation, route: Route, endpoint: EndpointState) -> Ite
         yield (
             f"endpoint {name} could not be reached {endpoint.consecutive_failures} times in a row, "
             f"the last: {endpoint.last_error}"
+    if known.route.refused_at is not None:
+        yield not_landing(route, known.route)
         )
     if known.route.last_error is not None and known.route.listed_at != known.route.complete_at:
         return

@@ -66,6 +66,16 @@ def routes(as_json: bool) -> None:
         if line.state.last_error is not None:
             when = local_time(line.state.last_error_at)
             click.echo(f"{line.route.name}: last error {when}: {line.state.last_error}")
+        if line.state.refused_at is not None:
+            click.echo(f"{line.route.name}: {not_landing(line.route, line.state)}")
+
+
+def not_landing(route: Route, state: RouteState) -> str:
+    """A place that takes no files, as a sentence; its end needs no `resume`."""
+    return (
+        f"no file lands in {route.local} since {local_time(state.refused_at)}: {state.refused_reason}; "
+        "fetching goes on by itself once that is over"
+    )
 
 
 def _lines(process: Process) -> list[Line]:
@@ -130,4 +140,6 @@ def _as_json(line: Line) -> dict[str, Any]:
         "vanished": counts.vanished,
         "last_error": state.last_error,
         "last_error_at": iso(state.last_error_at),
+        "refused_since": iso(state.refused_at),
+        "refused_reason": state.refused_reason,
     }

@@ -29,6 +29,8 @@ _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OLD_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SYNC_THREADS = 8
 """fsyncs of one group that run side by side; the journal then commits several in one go."""
+_BLOCK = 512
+"""What st_blocks counts, on every file system (stat(2))."""
 _SWEEP_IDLE = 600.0
 """Seconds without a write before a temp is swept: the claim of one just made may be missing in `keep`."""
 
@@ -211,6 +213,23 @@ class LocalFolder:
         return located.removeprefix(os.fsencode(self.root) + b"/")
 
     # -- the place
+
+    def room_for(self, needed: int) -> int:
+        """Bytes that files may take here, beside a reserve. Raises StoreRefused where `needed` are more."""
+        return self._place.room_for(needed)
+
+    def held(self, relative: bytes, temps: Iterable[str]) -> int:
+        """Bytes that the disk keeps in whichever of these temps of a file is the largest."""
+        if not self._place.is_there():
+            return 0
+        largest = 0
+        with contextlib.suppress(FileNotFoundError, NameRefused), self._place.folder(relative) as (folder, _):
+            for temp in temps:
+                with contextlib.suppress(FileNotFoundError):
+                    largest = max(
+                        largest, os.stat(temp, dir_fd=folder, follow_symlinks=False).st_blocks * _BLOCK
+                    )
+        return largest
 
     def sweep(self, keep: Collection[str], *, idle: float = _SWEEP_IDLE) -> int:
         """Remove temps that are not in `keep` and were not touched for `idle` seconds; how many were.
