@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -168,15 +168,12 @@ def test_a_newer_ledger_is_refused(url: str, home: Path) -> None:
     assert found == "9999"
 
 
-def test_four_processes_may_open_a_ledger_that_is_not_there_yet(
-    other: Callable[[], Other], home: Path
-) -> None:
+def test_four_processes_may_open_a_ledger_that_is_not_there_yet(bare_url: str, home: Path) -> None:
     """One of them makes it, the others wait for it, all have the same."""
-    (home / "ledger.sqlite3").unlink(missing_ok=True)
-    with ThreadPoolExecutor(4) as threads:
-        started = list(threads.map(lambda _: other(), range(4)))
-    assert len({process.owner for process in started}) == 4
-    assert len({process.ask("ledger_id") for process in started}) == 1
+    with ExitStack() as ends, ThreadPoolExecutor(4) as threads:
+        started = list(threads.map(lambda _: ends.enter_context(Other(bare_url, home)), range(4)))
+        assert len({process.owner for process in started}) == 4
+        assert len({process.ask("ledger_id") for process in started}) == 1
 
 
 def test_a_forked_child_is_another_owner_with_its_own_connections(scene: Scene) -> None:
