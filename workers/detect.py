@@ -64,6 +64,7 @@ class Rules:
     @classmethod
     def of(cls, route: Route, *, encoding: str = "utf-8") -> Rules:
         """A route's rules. encoding: of the endpoint's names; only for holding them against the patterns."""
+        whole = [pattern for pattern in route.exclude if pattern.endswith("*")]
         return cls(
             remote=route.source,
             include=_globs(route.include),
@@ -77,9 +78,7 @@ class Rules:
             backlog=route.backlog,
             redeliver=route.redeliver,
             depth=route.max_depth if route.recursive else 0,
-            left_out=_globs(whole)
-            if (whole := [one for one in route.exclude if one.endswith("*")])
-            else None,
+            left_out=_globs(whole) if whole else None,
         )
 
     def marker(self, name: bytes) -> bytes | None:

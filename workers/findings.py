@@ -128,7 +128,8 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
     looks: list[tuple[Route | None, bytes]] = [(way, way.remote) for way in ways]
     for route, folder in looks or [(None, b"/")]:
         try:
-            seen = _look(session, folder, tally)
+            rules = Rules.of(route, encoding=config.encoding) if route is not None else None
+            seen = _look(session, folder, rules, tally)
         except Refused as refusal:
             told = f"{printable(folder)}: {refusal}"
             failure = ListingFailed(route.name, told) if route is not None else None
@@ -139,8 +140,8 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
             continue
         resumed.append(seen.resumed)
         newest = max(newest or seen.newest, seen.newest) if seen.newest is not None else newest
-        if route is not None:
-            count = _count(route, config, seen.listed)
+        if route is not None and rules is not None:
+            count = _count(route, rules, seen.listed)
             counts.append(count)
             of_routes += _of_route(route, count, seen.listed.reason)
     features = session.run(lambda line: line.features, name="check", tally=tally)
@@ -165,12 +166,15 @@ class _Look:
     newest: tuple[float, float] | None
 
 
-def _look(session: Session, folder: bytes, tally: Tally) -> _Look:
+def _look(session: Session, folder: bytes, rules: Rules | None, tally: Tally) -> _Look:
     def fresh() -> int:
         return session.run(lambda line: line.data_fresh, name="check", tally=tally)
 
     before = fresh()
-    listed = look(session, folder, tally=tally)
+    if rules is None:
+        listed = look(session, folder, tally=tally)
+    else:
+        listed = look(session, folder, tally=tally, depth=rules.depth, enters=rules.enters)
     now = time.time()
     ages = [
         (entry.modified - now, entry.precision_s) for entry in listed.entries if entry.modified is not None
@@ -178,8 +182,7 @@ def _look(session: Session, folder: bytes, tally: Tally) -> _Look:
     return _Look(listed, fresh() <= before, max(ages, default=None))
 
 
-def _count(route: Route, config: Endpoint, listed: Listed) -> FolderCount:
-    rules = Rules.of(route, encoding=config.encoding)
+def _count(route: Route, rules: Rules, listed: Listed) -> FolderCount:
     files = [entry.name for entry in listed.entries if entry.kind == "file"]
     return FolderCount(route.name, len(files), sum(map(rules.wants, files)), listed.complete)
 

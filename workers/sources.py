@@ -28,7 +28,7 @@ from workers.ftps.inquiry import Stat
 from workers.ledger.values import Source
 from workers.names import printable
 from workers.receiving import Wanted, asked_again, is_still
-from workers.stores.naming import numbered
+from workers.stores.naming import NameRefused, below, joined, numbered
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -91,9 +91,11 @@ class _Group:
         self._stop = stop
         self._encoding = session.endpoint.encoding
         self._rules = Rules.of(route, encoding=self._encoding)
+        self._made: set[bytes] = set()  # folders of a move that are there, as far as that can be known
         # Before the hold is over, not after: somebody else may begin then.
         self._until = time.monotonic() + hold_s * 0.8
         self._left = ledger.sources.take(route.name, files=GROUP_FILES, hold_s=hold_s)
+        crashpoint("sources-taken")
         self._tried: set[Source] = set()
         self._became: dict[Source, str] = {}
         self._refused: dict[Source, str] = {}
@@ -218,13 +220,14 @@ class _Group:
         _, free = self._names(line, source, action)
         if free is None:
             raise Refused("RNTO", 553, f"{_MOST_NAMES} files of that name are in {action} already")
+        if b"/" in self._relative(source):
+            self._make_folders(line, action, free)
         line.rename(source.path, free)
         return f"moved:{printable(free)}"
 
     def _names(self, line: Connection, source: Source, action: str) -> tuple[bytes | None, bytes | None]:
         """Of a move's folder: under which name this very version lies there, and the first free name."""
-        folder = action.removeprefix("move:").encode(self._encoding).rstrip(b"/")
-        first = folder + b"/" + source.path.rpartition(b"/")[2]
+        first = joined(self._folder(action), self._relative(source))
         ours: bytes | None = None
         for number in range(1, _MOST_NAMES):
             name = first if number == 1 else numbered(first, number)
@@ -234,6 +237,28 @@ class _Group:
             if is_still(_wanted(source), there):
                 ours = ours or name
         return ours, None
+
+    def _folder(self, action: str) -> bytes:
+        """Where an action moves files to."""
+        return action.removeprefix("move:").encode(self._encoding).rstrip(b"/")
+
+    def _relative(self, source: Source) -> bytes:
+        """Its path below the route's folder: a move keeps it, or files of several folders would meet."""
+        try:
+            return below(self._route.remote, source.path)
+        except NameRefused:  # the route's folder was another when it was fetched
+            return source.path.rpartition(b"/")[2]
+
+    def _make_folders(self, line: Connection, action: str, name: bytes) -> None:
+        """Those between the folder of a move, which has to be there, and `name`."""
+        folder = self._folder(action)
+        for step in name.removeprefix(folder + b"/").split(b"/")[:-1]:
+            folder = joined(folder, step)
+            if folder not in self._made:
+                # That it is there already looks like any other refusal; RNTO has the last word.
+                with contextlib.suppress(Refused):
+                    line.mkdir(folder)
+                self._made.add(folder)
 
     # -- how a source ends
 

@@ -52,11 +52,20 @@ class Fetching:
         target = str(self.route.local)
         poll = self.ledger.polls.begin(self.route.name, target, until_s=60)
         assert poll is not None
-        entries = look(self.session, self.route.remote, tally=self.tally).entries
+        rules = Rules.of(self.route)
+        listed = look(
+            self.session, self.route.remote, tally=self.tally, depth=rules.depth, enters=rules.enters
+        )
         known = self.ledger.polls.known(self.route.name, target)
         first = self.ledger.routes.get(self.route.name).first_complete_at is None
-        decision = decide(entries, known, Rules.of(self.route), poll.began_at, complete=True, first=first)
-        self.ledger.polls.apply(poll, decision.changes, complete=True, reason=None, listed=len(entries))
+        decision = decide(listed.entries, known, rules, poll.began_at, complete=listed.complete, first=first)
+        self.ledger.polls.apply(
+            poll,
+            decision.changes,
+            complete=listed.complete,
+            reason=listed.reason,
+            listed=len(listed.entries),
+        )
         return self.ledger.polls.counts(self.route.name).ready
 
     def claim(self) -> list[Claim]:

@@ -166,11 +166,28 @@ def test_towlines_own_temporary_files_are_passed_over() -> None:
     assert look(entry(b".towline-0123456789ab")).changes == []
 
 
+def test_a_path_through_folders_is_fine_only_where_the_route_has_them() -> None:
+    """Each of its steps has to be a name that may be used; a flat route takes no step at all."""
+    deep = replace(RULES, depth=8)
+    odd = [b"a/../b", b"/a", b"a//b", b"a/.towline-x/b", b"a/b\nc"]
+    assert [deep.refusal(name) is not None for name in [b"a/b.xml", *odd]] == [False] + [True] * len(odd)
+    assert RULES.refusal(b"a/b.xml") == "it leads into another folder"
+    assert look(entry(b"sub/.towline-0123456789ab"), rules=deep).changes == []
+
+
+def test_only_a_folder_all_of_which_is_left_out_is_passed_by() -> None:
+    """`exclude` has to end in a star for that: else a file below may pass it."""
+    rules = replace(RULES, left_out=re.compile("(?s:old/.*)\\Z|(?s:.*/tmp.*)\\Z"))
+    folders = (b"old", b"older", b"a/tmp", b"a", b"a/old")
+    assert [rules.enters(folder) for folder in folders] == [False, True, False, True, True]
+
+
 def test_filters_hold_on_the_path_below_remote() -> None:
     """include, exclude and regex all have to let a file through; patterns are text, names bytes."""
 
     class Like:
-        remote, settle, min_age = b"/out", 0.0, 0.0
+        source, direction, settle, min_age = b"/out", "pull", 0.0, 0.0
+        recursive, max_depth = False, 8
         include: tuple[str, ...] = ("*.xml", "é*")
         exclude: tuple[str, ...] = ("old*",)
         regex: str | None = None

@@ -21,9 +21,9 @@ from workers.settings import Route
 def dry_run_of(process: Process, route: Route) -> int:
     """List the route's folder and print the plan; the exit code."""
     rules = Rules.of(route, encoding=process.settings.endpoint(route.endpoint).encoding)
-    folder = listed(process, route.endpoint, route.remote, Tally())
+    folder = listed(process, route.endpoint, route.remote, Tally(), depth=rules.depth, enters=rules.enters)
     ledger = process.ledger
-    known = ledger.polls.known(route.name, str(route.local))
+    known = ledger.polls.known(route.name, route.target)
     first = ledger.routes.get(route.name).first_complete_at is None
     rows = sorted(plan(folder, known, rules, ledger.now(), first=first), key=lambda row: row[2])
     if rows:

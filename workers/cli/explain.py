@@ -155,11 +155,15 @@ def _never_seen(known: Explanation, route: Route, rules: Rules) -> Iterator[str]
     except NameRefused as refused:
         yield str(refused)
         return
-    if b"/" in relative and not route.recursive:
+    folder, _, _ = relative.rpartition(b"/")
+    levels = relative.count(b"/")
+    if levels and not route.recursive:
         yield f"it lies in a folder below {printable(route.remote)}, and the route is not recursive"
-    if rules.is_marker(relative.rpartition(b"/")[2]):
+    elif levels > rules.depth:
+        yield f"it lies {levels} folders below {printable(route.remote)}, and max_depth is {route.max_depth}"
+    if rules.is_marker(relative):
         yield "it is a marker (done_file), and is not fetched itself"
-    elif not rules.wants(relative):
+    elif not rules.wants(relative) or not all(map(rules.enters, _upwards(folder))):
         yield "the route's include, exclude or regex leave it out"
     elif known.route.listed_at is None:
         yield "the route has never been listed"
@@ -169,11 +173,20 @@ def _never_seen(known: Explanation, route: Route, rules: Rules) -> Iterator[str]
         yield f"the listing of {local_time(known.route.listed_at)} was not complete: {known.route.last_error}"
 
 
+def _upwards(folder: bytes) -> Iterator[bytes]:
+    """A folder below the route's, and those that it lies in."""
+    while folder:
+        yield folder
+        folder, _, _ = folder.rpartition(b"/")
+
+
 def _obstacles(known: Explanation, route: Route, endpoint: EndpointState) -> Iterator[str]:
     """What keeps any file of the route from moving."""
     name = route.endpoint
     if known.route.paused_at is not None:
         yield f"the route is paused since {local_time(known.route.paused_at)}: `towline resume {route.name}`"
+    if known.route.refused_at is not None:
+        yield not_landing(route, known.route)
     if endpoint.paused_at is not None:
         yield f"endpoint {name} is paused since {local_time(endpoint.paused_at)}: `towline resume {name}`"
     if endpoint.closed_at is not None:
@@ -185,8 +198,6 @@ def _obstacles(known: Explanation, route: Route, endpoint: EndpointState) -> Ite
         yield (
             f"endpoint {name} could not be reached {endpoint.consecutive_failures} times in a row, "
             f"the last: {endpoint.last_error}"
-    if known.route.refused_at is not None:
-        yield not_landing(route, known.route)
         )
     if known.route.last_error is not None and known.route.listed_at != known.route.complete_at:
         return

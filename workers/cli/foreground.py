@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -152,10 +152,18 @@ def refusals(endpoint: str, path: bytes) -> Iterator[None]:
         raise Ended(f"{printable(path)}: no command can carry this name: {wrong}", WRONG) from wrong
 
 
-def listed(process: Process, endpoint: str, folder: bytes, tally: Tally) -> Listed:
-    """List a remote folder. Raises PermissionRefused, `Ended`, and what `Session.run` raises."""
+def listed(
+    process: Process,
+    endpoint: str,
+    folder: bytes,
+    tally: Tally,
+    *,
+    depth: int = 0,
+    enters: Callable[[bytes], bool] = lambda _: True,
+) -> Listed:
+    """`looking.look`, with its refusals told: raises PermissionRefused and `Ended` instead."""
     with refusals(endpoint, folder):
-        return look(process.session(endpoint), folder, tally=tally)
+        return look(process.session(endpoint), folder, tally=tally, depth=depth, enters=enters)
 
 
 def refused(endpoint: str, path: bytes, refusal: Refused) -> TowlineError | Ended:

@@ -19,13 +19,15 @@ from workers.stores.naming import joined
 @click.command()
 @click.argument("endpoint")
 @click.argument("path", type=REMOTE)
+@click.option("-R", "--recursive", is_flag=True, help="The folders below it, too; links are not followed.")
+@click.option("--max-depth", type=click.IntRange(1), default=8, show_default=True, help="… so many levels.")
 @json_option
 @verbose_option
 @wire_option
-def ls(endpoint: str, path: bytes, as_json: bool) -> None:
+def ls(endpoint: str, path: bytes, recursive: bool, max_depth: int, as_json: bool) -> None:
     """List the folder PATH of an endpoint. An incomplete listing is shown, and ends with exit code 5."""
     with foreground() as process:
-        folder = listed(process, endpoint, path, Tally())
+        folder = listed(process, endpoint, path, Tally(), depth=max_depth if recursive else 0)
     if as_json:
         entries = [_as_json(path, entry) for entry in folder.entries]
         print_json({"complete": folder.complete, "reason": folder.reason, "entries": entries})
