@@ -95,13 +95,14 @@ def _list_and_compare(
         return Skipped(route.name, "polling")
     try:
         began = time.monotonic()
-        listed = _listed(session, route, tally)
+        rules = detect.Rules.of(route, encoding=session.endpoint.encoding)
+        listed = _listed(session, route, rules, tally)
         counted.update(metrics.of_listing(route.name, time.monotonic() - began))
         crashpoint("listed")
         decision = detect.decide(
             listed.entries,
             ledger.polls.known(route.name, target),
-            detect.Rules.of(route, encoding=session.endpoint.encoding),
+            rules,
             under_way.began_at,
             # A second look before anything counts as gone.
             complete=listed.complete and not _has_shrunk(before.listed_count, len(listed.entries)),
@@ -148,11 +149,11 @@ def _has_shrunk(before: int | None, now: int) -> bool:
     return now * 2 < (before or 0)
 
 
-def _listed(session: Session, route: Route, tally: Tally) -> Listed:
+def _listed(session: Session, route: Route, rules: detect.Rules, tally: Tally) -> Listed:
     """The route's folder. Raises ListingFailed when nothing usable came."""
     folder = printable(route.remote)
     try:
-        listed = look(session, route.remote, tally=tally)
+        listed = look(session, route.remote, tally=tally, depth=rules.depth, enters=rules.enters)
     except Refused as refusal:
         raise errors.ListingFailed(route.name, f"{folder}: {refusal}") from refusal
     if not listed.complete and not listed.entries:
