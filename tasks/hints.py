@@ -43,7 +43,8 @@ def hint(process: Process, route: Route, *, already: int = 0) -> int:
 
 def once(route: Route) -> bool:
     """Send one hint; it expires when the next tick would send another. Returns whether it was sent."""
-    return _send("towline.fetch", route, queue=TRANSFERS, expires=route.every or 600.0)
+    task = "towline.fetch" if route.direction == "pull" else "towline.push"
+    return _send(task, route, queue=TRANSFERS, expires=route.every or 600.0)
 
 
 def look_again(route: Route, in_s: float, *, expires: float) -> bool:

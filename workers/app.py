@@ -25,7 +25,7 @@ def build(config: settings.Settings) -> Celery:
     make_state_dir(config.state_dir)
     app = Celery(
         "towline",
-        include=["tasks.poll", "tasks.fetch", "tasks.probe", "tasks.upkeep"],
+        include=["tasks.poll", "tasks.fetch", "tasks.push", "tasks.probe", "tasks.upkeep"],
         set_as_current=True,
     )
     app.conf.update(options(config, broker.find(config)), beat_schedule=beat_schedule.entries(config))

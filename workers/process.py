@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 from workers.janitor import Janitor
 from workers.ledger import Ledger
@@ -15,6 +16,7 @@ from workers.session import Session
 from workers.settings import Route, Settings
 from workers.settings.unbuilt import check_built
 from workers.stores.local import LocalFolder
+from workers.stores.source import SourceFolder
 
 
 class Process:
@@ -65,8 +67,13 @@ class Process:
             return self._sessions[endpoint]
 
     def store(self, route: Route) -> LocalFolder:
-        """Where a route's files land."""
+        """Where a pull route's files land."""
         return LocalFolder.of(route)
+
+    def source(self, route: Route) -> SourceFolder:
+        """Where a push route's files come from."""
+        assert isinstance(route.local, Path), "the settings see to it"
+        return SourceFolder(route.local, route=route.name)
 
     def close(self) -> None:
         """Close the lines, the janitor and the ledger; the opposite order of making."""

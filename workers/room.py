@@ -23,7 +23,7 @@ def for_next(route: Route, ledger: Ledger, store: LocalFolder) -> int:
 
     One file decides: a claim takes those that fit behind it, and smaller ones don't overtake it for ever.
     """
-    first = ledger.polls.first_ready(route.name, str(route.local))
+    first = ledger.polls.first_ready(route.name, route.target)
     return store.room_for(0 if first is None else _needed(route, ledger, store, [first]))
 
 

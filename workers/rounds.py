@@ -10,19 +10,22 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from workers import detect, errors, metrics, room, sources
+from workers import detect, errors, local_sources, metrics, room, sources
 from workers.crashpoints import crashpoint
 from workers.ftps.errors import Refused
-from workers.ledger import Claim, Ledger, StalePoll
+from workers.ftps.inquiry import Stat
+from workers.ledger import Claim, StalePoll
 from workers.looking import Listed, look
 from workers.names import parsed, printable
 from workers.process import Process
+from workers.sending import push_batch
 from workers.session import Session, Tally
 from workers.settings import Route
 from workers.stopping import STOP, StopFlag
-from workers.stores.naming import absolute
+from workers.stores.naming import NameRefused, absolute, below
 from workers.transfer import Outcome, fetch_batch
 
 log = logging.getLogger("towline.rounds")
@@ -77,6 +80,9 @@ def _poll(process: Process, route: Route, tally: Tally, counted: Counter[metrics
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
     session = process.session(route.endpoint)
+    if route.direction == "push":
+        # A folder of this machine: no line is needed to look at it.
+        return _list_and_compare(process, route, session, tally, counted)
     session.refuse_if_closed()
     try:
         with session.reserved():
@@ -88,15 +94,16 @@ def _poll(process: Process, route: Route, tally: Tally, counted: Counter[metrics
 def _list_and_compare(
     process: Process, route: Route, session: Session, tally: Tally, counted: Counter[metrics.Key]
 ) -> Polled | Skipped:
-    ledger, target = process.ledger, str(route.local)
+    ledger, target = process.ledger, route.target
     before = ledger.routes.get(route.name)
     under_way = ledger.polls.begin(route.name, target, until_s=process.settings.poll_hard_limit)
     if under_way is None:
         return Skipped(route.name, "polling")
+    crashpoint("polling")
     try:
         began = time.monotonic()
         rules = detect.Rules.of(route, encoding=session.endpoint.encoding)
-        listed = _listed(session, route, rules, tally)
+        listed = (_listed if route.direction == "pull" else _scanned)(process, route, rules, tally)
         counted.update(metrics.of_listing(route.name, time.monotonic() - began))
         crashpoint("listed")
         decision = detect.decide(
@@ -127,10 +134,10 @@ def _list_and_compare(
         # The listing was good and is in the ledger; what is due at the source stays due.
         log.warning("%s: sources not cleared: %s", route.name, failure, extra={"action": "sources.left"})
     counts = ledger.polls.counts(route.name)
-    return Polled(
-        route.name,
     if not (counts.ready or counts.later or counts.claimed):
         ledger.routes.taken_again(route.name)  # nothing waits for room any more
+    return Polled(
+        route.name,
         len(listed.entries),
         listed.complete,
         listed.reason,
@@ -149,9 +156,9 @@ def _has_shrunk(before: int | None, now: int) -> bool:
     return now * 2 < (before or 0)
 
 
-def _listed(session: Session, route: Route, rules: detect.Rules, tally: Tally) -> Listed:
-    """The route's folder. Raises ListingFailed when nothing usable came."""
-    folder = printable(route.remote)
+def _listed(process: Process, route: Route, rules: detect.Rules, tally: Tally) -> Listed:
+    """The route's remote folder. Raises ListingFailed when nothing usable came."""
+    folder, session = printable(route.remote), process.session(route.endpoint)
     try:
         listed = look(session, route.remote, tally=tally, depth=rules.depth, enters=rules.enters)
     except Refused as refusal:
@@ -159,6 +166,15 @@ def _listed(session: Session, route: Route, rules: detect.Rules, tally: Tally) -
     if not listed.complete and not listed.entries:
         raise errors.ListingFailed(route.name, f"{folder}: {listed.reason}")
     return listed
+
+
+def _scanned(process: Process, route: Route, rules: detect.Rules, _tally: Tally) -> Listed:
+    """The folder of a push route. Raises ListingFailed when it can't be read."""
+    try:
+        entries, unread = process.source(route).entries(depth=rules.depth, enters=rules.enters)
+    except errors.StoreRefused as refusal:
+        raise errors.ListingFailed(route.name, f"{route.local}: {refusal.args[2]}") from refusal
+    return Listed(entries, unread is None, unread)
 
 
 def fetch(
@@ -169,7 +185,7 @@ def fetch(
     paths: Sequence[str] | None = None,
     stop: StopFlag = STOP,
 ) -> Fetched | Skipped:
-    """Fetch one batch of what is ready, or of `paths`, and publish it.
+    """Move one batch of what is ready, or of `paths`: fetch and publish it, or for a push route send it.
 
     The permit comes first, then the line, then the claims: what is claimed is worked on at once.
     Raises what `Session.run` raises; files that fail on their own account are in the outcome.
@@ -183,11 +199,11 @@ def fetch(
     except Refused as refusal:
         # Not of one file: the account may not do this at all.
         raise errors.PermissionRefused(route.endpoint, printable(route.remote), str(refusal)) from refusal
-    finally:
-        # Also what was published before something was raised.
     except errors.StoreRefused as refusal:
         process.ledger.routes.refused(route.name, refusal.args[2])
         raise
+    finally:
+        # Also what was published before something was raised.
         _count(process, route, metrics.of_batch(route.name, outcome))
 
 
@@ -216,10 +232,10 @@ def _fetch(
     nothing_ready = paths is None and not ledger.polls.counts(route.name).ready
     if nothing_ready and not ledger.sources.any_due(route.name):
         return Fetched(outcome, more=False)
+    if paths is None and not nothing_ready and route.direction == "pull":
+        room.for_next(route, ledger, process.store(route))  # a full disk is told without a line
     session.refuse_if_closed()
     try:
-    if paths is None and not nothing_ready:
-        room.for_next(route, ledger, process.store(route))  # a full disk is told without a line
         with session.reserved():
             if nothing_ready:
                 _clear_sources(process, route, session, tally, stop)
@@ -238,34 +254,40 @@ def _fetch_batch(
     paths: Sequence[str] | None,
     stop: StopFlag,
 ) -> Fetched:
-    ledger, store = process.ledger, process.store(route)
+    ledger = process.ledger
     if paths is None:
         session.run(lambda _line: None, name="open", tally=tally)
-    largest = route.batch.bytes
+        largest = route.batch.bytes
+        if route.direction == "pull":
+            largest = min(largest, room.for_next(route, ledger, process.store(route)))
         claims = ledger.claims.claim(
             route.name,
-        largest = min(largest, room.for_next(route, ledger, store))
-            str(route.local),
+            route.target,
             files=route.batch.files,
             bytes=largest,
             lease_s=process.settings.lease,
             max_attempts=route.max_attempts,
         )
     else:
-        wanted = _admit(ledger, session, route, paths, outcome, tally)
+        wanted = _admit(process, route, paths, outcome, tally)
+        if route.direction == "pull":
+            room.for_these(route, ledger, process.store(route), wanted)
         claims = ledger.claims.claim_versions(wanted, lease_s=process.settings.lease)
     if not claims:
-        room.for_these(route, ledger, store, wanted)
         return Fetched(outcome, more=False)
     janitor = process.janitor
     janitor.hold(claim.path_id for claim in claims)
     try:
-        fetch_batch(
+        move = (
+            partial(fetch_batch, store=process.store(route))
+            if route.direction == "pull"
+            else partial(push_batch, source=process.source(route))
+        )
+        move(
             route,
             session,
             ledger,
-            store,
-            claims,
+            claims=claims,
             tally=tally,
             stop=stop,
             holds=janitor.holds,
@@ -286,13 +308,14 @@ def _clear_sources(
     within_s: float = float("inf"),
 ) -> None:
     hold_s = process.settings.lease
+    if route.direction == "push":
+        local_sources.clear(route, process.source(route), process.ledger, stop=stop, hold_s=hold_s)
+        return
     sources.clear(route, session, process.ledger, tally=tally, stop=stop, hold_s=hold_s, within_s=within_s)
 
 
-def _admit(
-    ledger: Ledger, session: Session, route: Route, paths: Sequence[str], outcome: Outcome, tally: Tally
-) -> list[int]:
-    """Ask the server about each of `paths`; the versions that are to be fetched. The others are counted."""
+def _admit(process: Process, route: Route, paths: Sequence[str], outcome: Outcome, tally: Tally) -> list[int]:
+    """Look at each of `paths` where it lies; the versions that are to be moved. The others are counted."""
     names: list[bytes] = []
     for shown in paths:
         try:
@@ -301,18 +324,26 @@ def _admit(
             outcome.failed += 1
             outcome.first_error = outcome.first_error or f"{shown!r}: {odd}"
     versions: list[int] = []
-    stats = session.run(lambda line: line.stat(names), name="stat", tally=tally)
-    for name, stat in zip(names, stats, strict=True):
+    for name, stat in zip(names, _stats(process, route, names, tally), strict=True):
         if stat is None:
             outcome.vanished += 1
             continue
         facts = (stat.size, stat.modified, stat.precision_s, None)
-        version = ledger.claims.admit(route.name, str(route.local), name, *facts)
+        version = process.ledger.claims.admit(route.name, route.target, name, *facts)
         if version is None:
             outcome.already += 1
         else:
             versions.append(version)
     return versions
+
+
+def _stats(process: Process, route: Route, names: Sequence[bytes], tally: Tally) -> list[Stat | None]:
+    """What lies under each name now; None where nothing does."""
+    if route.direction == "pull":
+        session = process.session(route.endpoint)
+        return session.run(lambda line: line.stat(names), name="stat", tally=tally)
+    folder = process.source(route)
+    return [folder.look(below(route.source, name)) for name in names]
 
 
 def _filled(route: Route, claims: Sequence[Claim], largest: int) -> bool:
@@ -345,7 +376,7 @@ def upkeep(process: Process) -> Kept:
     removed = 0
     for route in routes.values():
         if route.direction == "pull" and isinstance(route.local, Path) and route.local.is_dir():
-            keep = ledger.claims.temps(route.name, str(route.local))
+            keep = ledger.claims.temps(route.name, route.target)
             removed += process.store(route).sweep(keep)
     ledger.permits.sweep()
     pruned = ledger.forget(process.settings.history)
@@ -353,8 +384,14 @@ def upkeep(process: Process) -> Kept:
 
 
 def _named(route: Route, shown: str) -> bytes:
-    """The absolute remote path somebody asks for. Raises ValueError where no command can carry it."""
+    """The absolute path somebody asks for. Raises ValueError where no command can carry it."""
     name = parsed(shown)
     if any(odd in name for odd in (b"\r", b"\n", b"\0")):
         raise ValueError("no command can carry a line end or NUL")
-    return absolute(route.remote, name)
+    path = absolute(route.source, name)
+    if route.direction == "push":
+        try:
+            below(route.source, path)
+        except NameRefused as refused:
+            raise ValueError(str(refused)) from refused
+    return path

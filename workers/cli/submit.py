@@ -41,9 +41,7 @@ def poll(route: str, wait: bool, as_json: bool) -> None:
     """List a route's folder, and fetch what is new there."""
     settings = configuration()
     settings.route(route)
-    outcome = _send(settings, "towline.poll", {"route": route}, wait=wait)
-    if outcome is not None:
-        _tell(outcome, as_json, _polled)
+    _send(settings, "towline.poll", {"route": route}, _polled, wait=wait, as_json=as_json)
 
 
 @submit.command()
@@ -53,31 +51,59 @@ def poll(route: str, wait: bool, as_json: bool) -> None:
 @json_option
 def fetch(route: str, paths: Sequence[bytes], wait: bool, as_json: bool) -> None:
     """Fetch what is ready on a route; or these files, without settling and filters."""
+    _move("pull", route, paths, wait=wait, as_json=as_json)
+
+
+@submit.command()
+@click.argument("route")
+@click.argument("paths", nargs=-1, type=REMOTE_OF_ROUTE, metavar="[PATH]...")
+@wait_option
+@json_option
+def push(route: str, paths: Sequence[bytes], wait: bool, as_json: bool) -> None:
+    """Send what is ready on a push route; or these files of its folder, without settling and filters."""
+    _move("push", route, paths, wait=wait, as_json=as_json)
+
+
+def _move(direction: str, route: str, paths: Sequence[bytes], *, wait: bool, as_json: bool) -> None:
     settings = configuration()
-    settings.route(route)
+    verbs = {"pull": "fetch", "push": "push"}
+    the_route = settings.route(route)
+    if the_route.direction != direction:
+        right = verbs[the_route.direction]
+        raise click.UsageError(f"{route} is a {the_route.direction} route: `towline submit {right} {route}`")
     arguments: dict[str, Any] = {"route": route}
     if paths:
         arguments["paths"] = [printable(path) for path in paths]
-    outcome = _send(settings, "towline.fetch", arguments, wait=wait)
-    if outcome is not None:
-        _tell(outcome, as_json, _fetched)
+    _send(settings, f"towline.{verbs[direction]}", arguments, _moved, wait=wait, as_json=as_json)
 
 
-def _send(settings: Settings, task: str, arguments: dict[str, Any], *, wait: bool) -> dict[str, Any] | None:
-    """Send the task; its result if it was waited for.
+def _send(
+    settings: Settings,
+    task: str,
+    arguments: dict[str, Any],
+    sentence: Callable[[dict[str, Any]], str],
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Send the task, and tell its id; or, having waited for it, its outcome.
 
     Raises BrokerNotRunning, ConfigurationError, and the task's own failure.
     """
     app = running_app(settings)
     sent = app.send_task(task, kwargs=arguments, ignore_result=not wait, retry=False)
     if not wait:
-        click.echo(sent.id)
-        return None
+        if as_json:
+            print_json({"task": task, "id": sent.id})
+        else:
+            click.echo(sent.id)
+        return
     try:
-        return _awaited(sent, task)
+        outcome = _awaited(sent, task)
     finally:
         # After Ctrl-C it lives to the end of the interpreter, when its __del__ would find no threads to ask.
         sent.backend = None
+    _tell(outcome, as_json, sentence)
 
 
 def running_app(settings: Settings) -> Celery:
@@ -152,7 +178,7 @@ def _polled(outcome: dict[str, Any]) -> str:
     )
 
 
-def _fetched(outcome: dict[str, Any]) -> str:
+def _moved(outcome: dict[str, Any]) -> str:
     lines = [
         f"{outcome['route']}: {counted(outcome['published'], 'file')} published, {amount(outcome['bytes'])}"
     ]

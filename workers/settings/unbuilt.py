@@ -13,7 +13,6 @@ from workers.errors import ConfigurationError
 from workers.settings import Endpoint, Route, Settings
 
 _ROUTES: dict[str, Callable[[Route], bool]] = {
-    "direction": lambda route: route.direction == "push",
     "local": lambda route: not isinstance(route.local, Path),
     "expect": lambda route: route.expect is not None,
 }
