@@ -94,18 +94,20 @@ class Postgres(Databases):
             *("-D", str(self._data), "-h", host, "-p", str(port), "-k", "", "-F"),
             *("-c", "shared_buffers=16MB", "-c", "max_connections=80", "-c", "log_min_messages=warning"),
         ]
-        subprocess.run(
+        made = subprocess.run(
             [
                 str(POSTGRES_BIN_PATH / "initdb"),
                 *("-D", str(self._data), "-U", "towline", "--pwfile", str(secret), "--auth=scram-sha-256"),
                 # A login costs ten milliseconds else, and tests make thousands.
                 *("--encoding=utf8", "--no-sync", "-c", "scram_iterations=1"),
             ],
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
             user=self._user,
             cwd="/",
         )
+        assert made.returncode == 0, made.stderr
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

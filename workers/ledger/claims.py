@@ -34,6 +34,8 @@ class Claims:
         self._database = database
         self._ledger_id = ledger_id
         self._ownership = ownership
+        # Given back while the ledger was away: it learns of them as soon as it is asked for anything new.
+        self._left: list[Claim] = []
 
     def claim(
         self,
@@ -141,11 +143,23 @@ class Claims:
             return set(renewed.scalars())
 
     def give_back(self, claims: Sequence[Claim]) -> None:
-        """End claims without a result and without counting an attempt: shutdown, a dead line, a full disk."""
+        """End claims without a result and without counting an attempt: shutdown, a dead line, a full disk.
+
+        Where the ledger does not answer, this process's next `end_leases` gives them back, and nothing is
+        in hand meanwhile: its outage is no fault of theirs.
+        """
+        self._ownership.put_down(claims)
+        self._left += claims
+        self._give_back_left()
+
+    def _give_back_left(self) -> None:
+        if not self._left:
+            return
         with self._database.write() as connection:
             now = self._database.now(connection)
-            rows = list(held.held(connection, self._ownership.owner, claims).values())
+            rows = list(held.held(connection, self._ownership.owner, self._left).values())
             held.end(connection, {row.version_id: held.rest(row, now) for row in rows}, rows)
+        self._left.clear()
 
     def failed(self, claim: Claim, error: str, *, counted: bool, max_attempts: int = MAX_ATTEMPTS) -> State:
         """End a claim after a failure; returns the version's state.
@@ -182,6 +196,7 @@ class Claims:
         already is it charged, and quarantined after `max_attempts` of its route (5 where the mapping has
         none). What else the worker had claimed is simply free. Lock files of the dead are removed.
         """
+        self._give_back_left()
         routes = leases.free_overdue(self._database, self._ownership, max_attempts or {})
         crashpoint("leases-ended")
         leases.forget_the_dead(self._database, self._ownership)

@@ -23,6 +23,7 @@ import socket
 import struct
 import threading
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from sqlalchemy import Connection, delete, select
 
 from workers.ledger.engine import insert_missing
 from workers.ledger.tables import owners, paths, permits, routes
+from workers.ledger.values import Claim
 
 _HAND = struct.Struct("<qq")
 _NOTHING = (0, 0)
@@ -110,6 +112,14 @@ class Ownership:
         _ = self.owner
         assert self._fd is not None
         os.pwrite(self._fd, _HAND.pack(path_id, fence), 0)
+
+    def put_down(self, claims: Iterable[Claim]) -> None:
+        """None of these is in hand any more; another one may be."""
+        if self._fd is None:
+            return
+        held = os.pread(self._fd, _HAND.size, 0)
+        if held in {_HAND.pack(claim.path_id, claim.fence) for claim in claims}:
+            os.pwrite(self._fd, _HAND.pack(*_NOTHING), 0)
 
     @property
     def registered(self) -> bool:

@@ -49,6 +49,8 @@ class Polls:
     def __init__(self, database: Database, ownership: Ownership) -> None:
         self._database = database
         self._ownership = ownership
+        # Ended while the ledger was away: nobody else knows yet that the route is free.
+        self._left: set[tuple[str, int]] = set()
 
     def begin(self, route: str, target: str, *, until_s: float) -> Poll | None:
         """Take the right to poll a route for `until_s` seconds; None while another poll of it is under way.
@@ -60,7 +62,8 @@ class Polls:
             owner = self._ownership.register(connection, now)
             insert_missing(connection, routes, {"route": route})
             row = connection.execute(select(routes).where(routes.c.route == route).with_for_update()).one()
-            if row.poll_owner is not None and row.poll_until > now:
+            ended = (route, row.generation) in self._left
+            if row.poll_owner is not None and row.poll_until > now and not ended:
                 other = known_owners(connection).get(row.poll_owner)
                 if other is None or not self._ownership.is_gone(other):
                     return None
@@ -69,6 +72,7 @@ class Polls:
             connection.execute(
                 begun.values(generation=generation, poll_owner=owner, poll_until=now + until_s)
             )
+            self._left.discard((route, row.generation))
             return Poll(route, target, generation, now)
 
     def known(self, route: str, target: str) -> dict[bytes, Known]:
@@ -132,12 +136,17 @@ class Polls:
             size = max(20, min(_LARGEST_CHUNK, int(size * 0.8 * CHUNK_S / max(took, 1e-4))))
 
     def failed(self, poll: Poll, error: str) -> None:
-        """End a poll that has nothing to apply. Nothing happens where it was replaced already."""
+        """End a poll that has nothing to apply. Nothing happens where it was replaced already.
+
+        Where the ledger does not answer, this process's next `begin` of the route counts it as ended.
+        """
+        self._left.add((poll.route, poll.generation))
         with self._database.write() as connection:
             now = self._database.now(connection)
             ours = and_(routes.c.route == poll.route, routes.c.generation == poll.generation)
             ended = {"poll_owner": None, "poll_until": None, "last_error": error, "last_error_at": now}
             connection.execute(update(routes).where(ours).values(**ended))
+        self._left.discard((poll.route, poll.generation))
 
     def counts(self, route: str) -> Counts:
         """How many versions of the route are in which state, now."""

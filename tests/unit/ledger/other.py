@@ -17,8 +17,10 @@ from workers.ledger import Claim, Ledger, LineFacts
 class Worker:
     """Holds its ledger and its claims, as a worker process does."""
 
-    def __init__(self, url: str, state_dir: str) -> None:
+    def __init__(self, url: str, state_dir: str, host: str | None = None) -> None:
         self.ledger = Ledger.open(url, state_dir=Path(state_dir))
+        if host is not None:
+            self.ledger._ownership.host = host
         self.claims: list[Claim] = []
 
     def ledger_id(self) -> str:
@@ -94,7 +96,7 @@ class Worker:
 
 
 def main() -> None:
-    worker = Worker(sys.argv[1], sys.argv[2])
+    worker = Worker(*sys.argv[1:])
     print(json.dumps(worker.ledger.owner), flush=True)
     for line in sys.stdin:
         verb, *arguments = json.loads(line)

@@ -130,8 +130,16 @@ def names(claims: Iterable[Claim]) -> list[bytes]:
 class Other:
     """Another process with the same ledger (other.py), told by lines what to do."""
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        command = [sys.executable, "-m", "tests.unit.ledger.other", url, str(state_dir)]
+    def __init__(self, url: str, state_dir: Path, *, host: str | None = None) -> None:
+        """host: on another machine than this one, as far as it can tell."""
+        command = [
+            sys.executable,
+            "-m",
+            "tests.unit.ledger.other",
+            url,
+            str(state_dir),
+            *filter(None, [host]),
+        ]
         self._process = subprocess.Popen(
             command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
