@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workers.errors import StoreRefused
+from workers.stores.boot import written_since_boot
 from workers.stores.naming import TEMP_PREFIX, NameRefused, numbered, parts
 from workers.stores.place import NAME_FAULTS, Place
 from workers.stores.renaming import rename_unless_taken
@@ -117,10 +118,16 @@ class LocalFolder:
         return None
 
     def adopt(self, relative: bytes, old: str, new: str) -> bool:
-        """Rename what a lower fence left to the new fence's name; False when there is nothing."""
+        """Rename what a lower fence left to the new fence's name; False when there is nothing to go on with.
+
+        What was left before this machine's last start is removed: a power cut may have made holes in it.
+        """
         if not self._place.is_there():
             return False  # it died before it made the folder
         with contextlib.suppress(FileNotFoundError), self._place.folder(relative) as (folder, _):
+            if not written_since_boot(os.stat(old, dir_fd=folder, follow_symlinks=False)):
+                os.unlink(old, dir_fd=folder)
+                return False
             os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
             return True
         return False
@@ -255,7 +262,7 @@ class LocalFolder:
 
 
 def _continued(folder: int, name: bytes) -> int | None:
-    """The temp that is there, opened; None when there is none, or nothing that we could have made."""
+    """The temp that is there, opened; None when there is none, or none that can be gone on with."""
     try:
         file = os.open(name, _OLD_FILE, dir_fd=folder)
     except OSError as failure:
@@ -264,7 +271,7 @@ def _continued(folder: int, name: bytes) -> int | None:
         raise
     facts = os.fstat(file)
     # A second name (a hard link) would have our bytes land under it as well.
-    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1 and written_since_boot(facts):
         return file
     os.close(file)
     return None

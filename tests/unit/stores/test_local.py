@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from workers.errors import StoreRefused
-from workers.stores import renaming
+from workers.stores import boot, renaming
 from workers.stores.local import LocalFolder, Occupied, TempGone
 from workers.stores.naming import NameRefused
 from workers.stores.temp import Temp
@@ -91,6 +92,23 @@ def test_a_resumed_temp_knows_its_size_and_digest(store: LocalFolder) -> None:
     fresh = store.open_temp(b"a", TEMP, resume=False)
     assert fresh.size == 0
     fresh.discard()
+
+
+def test_what_was_left_before_the_last_start_is_not_gone_on_with(
+    store: LocalFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may have made holes in a temp whose size and end are as they were: all is received anew."""
+    left = store.open_temp(b"a", TEMP, resume=True)
+    left.write(b"x" * 10_000)
+    left.close()
+    monkeypatch.setattr(boot, "booted_at", lambda: time.time() + 1)
+    again = store.open_temp(b"a", TEMP, resume=True)
+    assert again.size == 0
+    again.close()
+    assert not store.adopt(b"a", TEMP, NEXT)
+    assert names(root) == set()
+    monkeypatch.undo()
+    assert boot.booted_at() < time.time()
 
 
 def test_odd_names_land_under_their_own_bytes(store: LocalFolder, root: Path) -> None:
