@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from workers import errors
 from workers.counting import Counters, Tally, shown
@@ -21,8 +23,12 @@ NOOP_EVERY_S = 30.0
 """Between two NOOPs during a transfer: firewalls that forget silent lines do it after a minute or more."""
 
 
-class _NotYet(ftps.Transient):
-    """Another process is trying these credentials for the first time; nothing was sent by this one."""
+LOOK_S = 0.05
+"""Between two looks whether it is our turn to log in."""
+
+
+class _NotYet(ftps.ConnectFailed):
+    """Another process is trying these credentials, and takes its time; this one has not sent them."""
 
 
 class Builder:
@@ -55,9 +61,6 @@ class Builder:
         self.refuse_if_closed(credentials)
         if tally.heeds_breaker and not tally.connects:
             self._refuse_if_down(tally)
-        # An unproven password is tried by one process at a time, else a fleet of them locks the account.
-        if not self._book.may_login(name, credentials, until_s=self._endpoint.connect_timeout + 1):
-            raise _NotYet("another process is trying these credentials")
         tally.connects += 1
         if self._endpoint.tls != "off" and not self._endpoint.verify:
             log.warning(
@@ -69,17 +72,36 @@ class Builder:
                 peer_of(self._endpoint, secret),
                 known=Features.from_json(learned) if learned else None,
                 wire=self._wire,
+                turn=lambda: self._turn(credentials),
             )
+        except _NotYet:
+            raise
         except ftps.FtpsError as failure:
             self._tell_everybody(failure, credentials)
             raise
         try:
-            self._book.connected(name, credentials)
+            self._book.connected(name)
             self.learn(line)
         except BaseException:
             line.close()  # nobody else knows of it
             raise
         return line
+
+    @contextmanager
+    def _turn(self, credentials: str) -> Iterator[None]:
+        """Around the login. Alone, unless one has just worked: a password that is wrong is tried once.
+
+        Raises EndpointClosed where another's try has shown that.
+        """
+        name, limit = self._endpoint.name, self._endpoint.connect_timeout
+        began = time.monotonic()
+        while not self._book.may_login(name, credentials, until_s=limit + 1):
+            self.refuse_if_closed(credentials)
+            if time.monotonic() - began > limit / 2:
+                raise _NotYet("another process is trying these credentials")
+            time.sleep(LOOK_S)
+        yield
+        self._book.logged_in(name, credentials)
 
     def learn(self, line: Connection) -> None:
         """Keep what the line has found out: a refused EPSV need not be refused every time."""

@@ -6,6 +6,7 @@ through the final reply to its command, which makes the line READY again, or it 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from workers.ftps.errors import (
 from workers.ftps.features import Features
 from workers.ftps.folder import Listing, curtailed, read_itself
 from workers.ftps.inquiry import Stat, flights, stat_of
-from workers.ftps.line import Line
+from workers.ftps.line import Line, Turn
 from workers.ftps.listing import BadLines, Entry, read_list, read_mlsd
 from workers.ftps.peer import Peer
 from workers.ftps.states import State
@@ -60,16 +61,22 @@ class Connection:
 
     @classmethod
     def open(
-        cls, peer: Peer, *, known: Features | None = None, wire: Callable[[str], None] | None = None
+        cls,
+        peer: Peer,
+        *,
+        known: Features | None = None,
+        wire: Callable[[str], None] | None = None,
+        turn: Turn = contextlib.nullcontext,
     ) -> Connection:
         """A READY connection.
 
         known: what an earlier line has learned. wire: told each line sent and received, without the password.
+        turn: entered before USER is sent, left after the login; for those who log in one after the other.
         Raises ConnectFailed, Capacity, LoginRefused, CertificateRefused, TlsRefused.
         """
         line = Line(peer, wire)
         try:
-            line.open(known)
+            line.open(known, turn)
         except Farewell as full:
             line.die(full)
             raise Capacity(str(full)) from full

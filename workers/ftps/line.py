@@ -40,6 +40,9 @@ _EXPLANATION_S = 2.0
 # Replies that mean: the data channel failed, not the file. RFC 959 §4.2.2.
 _DATA_FAILED = frozenset({425, 426, 451})
 
+Turn = Callable[[], contextlib.AbstractContextManager[None]]
+"""What the login happens in: whoever logs in one after the other waits at its beginning."""
+
 
 class Line:
     """The inside of a `Connection`; its attributes are described there."""
@@ -63,7 +66,7 @@ class Line:
 
     # -- life
 
-    def open(self, known: Features | None) -> None:
+    def open(self, known: Features | None, turn: Turn) -> None:
         """The opening dialogue, all of it within `connect_timeout`. Failures come as they are."""
         peer, until = self.peer, self.opened_at + self.peer.connect_timeout
         if peer.tls != "off":
@@ -84,7 +87,8 @@ class Line:
                 self._secure(until)
             else:
                 self._machine.step(Event.STAYED_CLEAR)
-        dialogue.log_in(self.control, peer.user, peer.password, peer.encoding, until)
+        with turn():
+            dialogue.log_in(self.control, peer.user, peer.password, peer.encoding, until)
         self._machine.step(Event.LOGGED_IN)
         if peer.tls == "off":
             self._machine.step(Event.STAYED_CLEAR)

@@ -23,6 +23,10 @@ from workers.ledger.values import EndpointState
 _OPEN: dict[str, None] = {"closed_at": None, "closed_reason": None, "closed_digest": None}
 _NOBODY_TRIES: dict[str, None] = {"trying_owner": None, "trying_until": None}
 
+PROVEN_S = 2.0
+"""So long after a login that worked, others may log in beside each other. A password that is changed at the
+server in these very seconds may be refused to each of them once."""
+
 
 class Endpoints:
     """`ledger.endpoints`. An endpoint that was never used has no row, and the state of a fresh one."""
@@ -39,15 +43,18 @@ class Endpoints:
             return _state(name, _row(connection, name))
 
     def may_login(self, name: str, credentials_digest: str, *, until_s: float) -> bool:
-        """Whether this process may try these credentials now.
+        """Whether this process may try these credentials now: alone, for `until_s` seconds at most.
 
-        Those that have worked before, always. Others by one process at a time, for `until_s` seconds: were
-        they wrong, a fleet that starts together would lock the account with its first tick.
+        They may be wrong since yesterday, and a fleet that rebuilds its lines together would lock the
+        account. But where they have worked a moment ago all may pass.
         """
         with self._database.read() as connection:
             row = _row(connection, name)
-            if row is not None and row.proven_digest == credentials_digest:
+            now = self._database.now(connection)
+            if row is not None and _worked_just_now(row, credentials_digest, now):
                 return True
+            if row is not None and self._is_anothers_turn(connection, row, credentials_digest, now):
+                return False
         with self._database.write() as connection:
             insert_missing(connection, endpoints, {"endpoint": name})
             now = self._database.now(connection)
@@ -70,16 +77,28 @@ class Endpoints:
         other = known_owners(connection).get(row.trying_owner)
         return other is None or not self._ownership.is_gone(other)
 
-    def connected(self, name: str, credentials_digest: str) -> None:
-        """A line was built with these credentials: they work, and there are no failures in a row any more.
-
-        Writes only what is new.
-        """
+    def logged_in(self, name: str, credentials_digest: str) -> None:
+        """The credentials work: all who waited for that may log in. Writes where it was our turn, only."""
         with self._database.read() as connection:
             row = _row(connection, name)
-        if row is None or row.consecutive_failures or row.proven_digest != credentials_digest:
-            worked = {"consecutive_failures": 0, "breaker_until": None, "proven_digest": credentials_digest}
-            self._set(name, **worked, **_NOBODY_TRIES)
+        if row is None or row.trying_owner != self._ownership.owner:
+            return
+        with self._database.write() as connection:
+            worked = update(endpoints).where(endpoints.c.endpoint == name)
+            now = self._database.now(connection)
+            connection.execute(worked.values(proven_digest=credentials_digest, proven_at=now))
+            self._leave_turn(connection, name)
+
+    def connected(self, name: str) -> None:
+        """A line was built: there are no failures in a row any more. Writes only what is new."""
+        with self._database.read() as connection:
+            row = _row(connection, name)
+        if row is not None and (row.consecutive_failures or row.breaker_until is not None):
+            self._set(name, consecutive_failures=0, breaker_until=None)
+
+    def _leave_turn(self, connection: Connection, name: str) -> None:
+        mine = and_(endpoints.c.endpoint == name, endpoints.c.trying_owner == self._ownership.owner)
+        connection.execute(update(endpoints).where(mine).values(**_NOBODY_TRIES))
 
     def failed(self, name: str, error: str) -> int:
         """A line could not be built; returns how many times in a row, all processes together."""
@@ -96,9 +115,8 @@ class Endpoints:
                 .returning(endpoints.c.consecutive_failures)
             )
             failures = int(connection.execute(counted).scalar_one())
-            # Whoever failed before the login leaves the turn to the next; another's turn is not ours to end.
-            mine = and_(endpoints.c.endpoint == name, endpoints.c.trying_owner == self._ownership.owner)
-            connection.execute(update(endpoints).where(mine).values(**_NOBODY_TRIES))
+            # Whoever failed without an answer leaves the turn to the next; another's turn is not ours to end.
+            self._leave_turn(connection, name)
             return failures
 
     def trip(self, name: str, for_s: float) -> None:
@@ -207,6 +225,11 @@ class Endpoints:
 def _row(connection: Connection, name: str, *, lock: bool = False) -> Row[Any] | None:
     statement: Select[Any] = select(endpoints).where(endpoints.c.endpoint == name)
     return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def _worked_just_now(row: Row[Any], credentials_digest: str, now: float) -> bool:
+    since = row.proven_at if row.proven_digest == credentials_digest else None
+    return since is not None and now - PROVEN_S < since <= now
 
 
 def _state(name: str, row: Row[Any] | None) -> EndpointState:

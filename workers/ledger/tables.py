@@ -212,11 +212,15 @@ endpoints = Table(
     Column("closed_at", Double),
     Column("closed_reason", Words),
     Column("closed_digest", String(64)),
-    # Credentials that have worked; others are tried by one process at a time.
+    # Credentials that worked, and when. But for a moment after it, they are tried by one process at a time.
     Column("proven_digest", String(64)),
+    Column("proven_at", Double),
     Column("trying_owner", String(36)),
     Column("trying_until", Double),
     Column("paused_at", Double),
+    # So many lines the server had room for when it refused one more; believed for a while.
+    Column("room", Integer),
+    Column("room_until", Double),
 )
 
 counters = Table(

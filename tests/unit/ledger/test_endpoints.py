@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy
 
 from tests.unit.ledger.scene import Clock, Scene
+from workers.ledger.endpoints import PROVEN_S
 
 
 def test_failures_in_a_row_are_counted_by_all_together(scene: Scene, second: Scene) -> None:
@@ -13,7 +14,7 @@ def test_failures_in_a_row_are_counted_by_all_together(scene: Scene, second: Sce
     assert second.ledger.endpoints.failed("bank", "timed out") == 2
     state = scene.ledger.endpoints.get("bank")
     assert (state.consecutive_failures, state.last_error) == (2, "timed out")
-    scene.ledger.endpoints.connected("bank", "digest")
+    scene.ledger.endpoints.connected("bank")
     assert second.ledger.endpoints.failed("bank", "refused") == 1
 
 
@@ -50,9 +51,7 @@ def test_a_digest_tells_credentials_apart_and_gives_nothing_away(scene: Scene, s
     assert "s3cret" not in repr(rows)
 
 
-def test_unproven_credentials_are_tried_by_one_process_at_a_time(
-    scene: Scene, second: Scene, clock: Clock
-) -> None:
+def test_credentials_are_tried_by_one_process_at_a_time(scene: Scene, second: Scene, clock: Clock) -> None:
     """Its turn ends with its time, with its success or with its failure."""
     mine, theirs = scene.ledger.endpoints, second.ledger.endpoints
     assert mine.may_login("bank", "digest", until_s=11)
@@ -66,15 +65,32 @@ def test_unproven_credentials_are_tried_by_one_process_at_a_time(
     assert mine.may_login("bank", "digest", until_s=11)
 
 
-def test_proven_credentials_are_free_for_all(scene: Scene, second: Scene) -> None:
-    """Once they have worked, nobody waits; a refusal takes that back."""
-    scene.ledger.endpoints.connected("bank", "digest")
-    assert scene.ledger.endpoints.may_login("bank", "digest", until_s=11)
-    assert second.ledger.endpoints.may_login("bank", "digest", until_s=11)
-    scene.ledger.endpoints.close("bank", "530", "digest")
-    scene.ledger.endpoints.open_again("bank")
-    assert scene.ledger.endpoints.may_login("bank", "digest", until_s=11)
-    assert not second.ledger.endpoints.may_login("bank", "digest", until_s=11)
+def test_right_after_a_login_all_may_log_in_at_once(scene: Scene, second: Scene, clock: Clock) -> None:
+    """A fleet that rebuilds its lines together waits for one of them; a moment later they are alone again."""
+    mine, theirs = scene.ledger.endpoints, second.ledger.endpoints
+    assert mine.may_login("bank", "digest", until_s=11)
+    mine.logged_in("bank", "digest")
+    assert theirs.may_login("bank", "digest", until_s=11)
+    assert mine.may_login("bank", "digest", until_s=11), "nobody's turn was taken"
+    assert not theirs.is_closed("bank", "digest")
+    clock.pass_(PROVEN_S)
+    assert theirs.may_login("bank", "digest", until_s=11)
+    assert not mine.may_login("bank", "digest", until_s=11)
+    mine.logged_in("bank", "digest")
+    assert not mine.may_login("bank", "digest", until_s=11), "a login out of turn says nothing of this one"
+
+
+def test_a_refused_login_is_the_last(scene: Scene, second: Scene) -> None:
+    """Whoever waited for its turn gets none, though they had worked a moment ago."""
+    mine, theirs = scene.ledger.endpoints, second.ledger.endpoints
+    assert mine.may_login("bank", "digest", until_s=11)
+    mine.logged_in("bank", "digest")
+    mine.close("bank", "530", "digest")
+    assert not theirs.may_login("bank", "digest", until_s=11)
+    assert theirs.is_closed("bank", "digest")
+    mine.open_again("bank")
+    assert theirs.may_login("bank", "digest", until_s=11)
+    assert not mine.may_login("bank", "digest", until_s=11)
 
 
 def test_a_paused_endpoint_is_closed_whatever_the_credentials(scene: Scene, clock: Clock) -> None:
