@@ -1,46 +1,60 @@
-"""A process of the fleet that lists again and again: `python -m tests.servers.permit_process CONFIG SECONDS`.
+"""A process of the fleet that lists again and again: `python -m tests.servers.permit_process CONFIG OPTIONS`.
 
-Says "ready" once it has imported all; begins when it is sent a line. At the end it prints, as JSON, how many
-tasks it did, how many ended as busy, and how many lost their line between their two listings.
+Says "ready" once it has imported all; begins when it is sent a line, and ends with another one or the end of
+its input. Meanwhile it says, a word a task, how each went: "done", "busy", or "lost" where it lost its line
+between its two listings. OPTIONS, as JSON: host (its name, where it shall be another), tick_s (seconds
+between two tasks), patience_s and kept_s (of workers.permit).
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
+import threading
 from contextlib import closing
 from pathlib import Path
 
-from workers import settings
+from workers import permit, settings
 from workers.errors import EndpointBusy
+from workers.ftps.connection import Connection
+from workers.ledger import owners
 from workers.process import Process
 from workers.session import Tally
 
 
 def main() -> None:
+    options = {"host": None, "tick_s": 0.0, "patience_s": 5.0, "kept_s": 5.0} | json.loads(sys.argv[2])
+    if options["host"] is not None:
+        owners.this_host = lambda: f"{options['host']}/of-a-test"
+    permit.PATIENCE_S, permit.KEPT_S = options["patience_s"], options["kept_s"]
     with closing(Process(settings.load(Path(sys.argv[1])))) as process:
         session, tally = process.session("bank"), Tally()
-        done = busy = lost = 0
         print("ready", flush=True)
         sys.stdin.readline()
-        until = time.monotonic() + float(sys.argv[2])
-        while time.monotonic() < until:
+        over = threading.Event()
+        threading.Thread(target=_until_told, args=(over,), daemon=True).start()
+        while not over.is_set():
+            word = "done"
             try:
                 with session.reserved():
                     builds = session.counters.builds.total()
                     for _ in range(2):
                         session.run(_list, name="list", tally=tally)
-                    lost += session.counters.builds.total() > builds + 1
+                    if session.counters.builds.total() > builds + 1:
+                        word = "lost"
             except EndpointBusy:
-                busy += 1
-            else:
-                done += 1
-        print(json.dumps([done, busy, lost]), flush=True)
+                word = "busy"
+            print(word, flush=True)
+            over.wait(options["tick_s"])
 
 
-def _list(line: object) -> None:
-    with line.listing(b"/out") as listing:  # type: ignore[attr-defined]
+def _until_told(over: threading.Event) -> None:
+    sys.stdin.readline()
+    over.set()
+
+
+def _list(line: Connection) -> None:
+    with line.listing(b"/out") as listing:
         list(listing)
 
 

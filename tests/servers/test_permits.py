@@ -1,111 +1,29 @@
-"""`max_sessions` is the fleet's: connections counted at the server, never in the ledger."""
+"""`max_sessions` is the fleet's: connections counted before the server, never in the ledger."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import pytest
 
 from tests.servers.command import Site
+from tests.servers.fleet import Member
 from tests.servers.server import FtpServer
+from tests.servers.turnstile import Turnstile
 from tests.waiting import wait_until
-from workers import settings
+from workers import permit, settings
 from workers.errors import EndpointBusy
 from workers.ftps.connection import Connection
 from workers.process import Process
 from workers.session import Session, Tally
 
 StartServer = Callable[..., FtpServer]
-REPOSITORY = Path(__file__).parents[2]
-
-
-class Census(threading.Thread):
-    """Counts the established control connections of a server, as the kernel has them, all the while."""
-
-    def __init__(self, server: FtpServer) -> None:
-        super().__init__(daemon=True)
-        self._port = f":{server.port:04X}"
-        self._over = threading.Event()
-        self.most = self.looks = 0
-
-    def now(self) -> int:
-        """How many there are now."""
-        return len(self._lines())
-
-    def run(self) -> None:
-        before: set[str] = set()
-        while not self._over.wait(0.002):
-            lines = self._lines()
-            # The kernel's table is no snapshot: a line that ends and one that begins while it is read may
-            # both be in it. Those that are in two readings were there together.
-            self.most = max(self.most, len(lines & before))
-            before = lines
-            self.looks += 1
-
-    def _lines(self) -> set[str]:
-        """The clients' ends of the server's lines that are ESTABLISHED (the format is in proc(5))."""
-        with Path("/proc/net/tcp").open() as table:
-            rows = map(str.split, table)
-            return {row[2] for row in rows if row[1].endswith(self._port) and row[3] == "01"}
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-
-class Member:
-    """A process of the fleet (permit_process.py)."""
-
-    def __init__(self, site: Site, seconds: float) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.permit_process", site.config, str(seconds)],
-            cwd=REPOSITORY,
-            env=os.environ | {"BANK_PASSWORD": site.password},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ready(self) -> None:
-        """Returns once it waits for `begin`."""
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def begin(self) -> None:
-        """It works from now on."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-
-    def result(self) -> list[int]:
-        """How many tasks it did, how many ended as busy, how many lost their line half-way."""
-        assert self.process.stdout is not None
-        told: list[int] = json.loads(self.process.stdout.readline())
-        return told
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
+Scene = Callable[..., tuple[Site, Turnstile, FtpServer]]
 
 
 @pytest.fixture(autouse=True)
@@ -129,49 +47,104 @@ def use(session: Session) -> None:
     session.run(Connection.noop, name="noop", tally=Tally())
 
 
+@pytest.fixture
+def scene(start_server: StartServer, tmp_path: Path) -> Iterator[Scene]:
+    """Makes a site whose lines all pass a turnstile; keys are the endpoint's."""
+    with ExitStack() as doors:
+
+        def make(**endpoint: Any) -> tuple[Site, Turnstile, FtpServer]:
+            towline = endpoint.pop("towline", {})
+            server = start_server("vsftpd")
+            door = doors.enter_context(Turnstile(server.host, server.port))
+            site = Site(tmp_path, server, endpoint={"port": door.port} | endpoint, towline=towline)
+            site.put("a.xml")
+            return site, door, server
+
+        yield make
+
+
 @pytest.mark.parametrize("most", [1, 2])
-def test_four_processes_never_have_more_lines_than_allowed_and_none_starves(
-    start_server: StartServer, tmp_path: Path, most: int
-) -> None:
+def test_four_processes_never_have_more_lines_than_allowed_and_none_starves(scene: Scene, most: int) -> None:
     """All of them work without a pause, so every line changes hands all the time."""
-    server = start_server("vsftpd")
-    site = Site(tmp_path, server, endpoint={"max_sessions": most})
-    site.put("a.xml")
-    # A password that never worked is tried by one process at a time, which is another matter.
-    assert site.towline("ls", "bank", "/out").returncode == 0
-    with Census(server) as census, ExitStack() as fleet:
-        members = [fleet.enter_context(Member(site, 10.0)) for _ in range(4)]
-        for member in members:
-            member.ready()
+    site, door, _ = scene(max_sessions=most)
+    with ExitStack() as fleet:
+        members = [fleet.enter_context(Member(site, patience_s=60.0)) for _ in range(4)]
         for member in members:
             member.begin()
-        results = [member.result() for member in members]
-        assert census.most == most
-        assert census.looks > 200
-    assert min(done for done, _, _ in results) >= 3, results
-    assert sum(busy for _, busy, _ in results) == 0, results
-    assert sum(lost for _, _, lost in results) == 0, results
-    assert server.logins() >= 8, "lines changed hands"
+        wait_until(
+            lambda: all(member.said["done"] >= 3 for member in members), 60, what="all have their turns"
+        )
+        for member in members:
+            member.end()
+        assert [(member.said["busy"], member.said["lost"]) for member in members] == [(0, 0)] * 4
+    assert door.most == most
+    assert door.came >= 8, "lines changed hands"
 
 
-def test_an_idle_line_is_given_up_within_a_second_of_somebody_waiting(
-    start_server: StartServer, tmp_path: Path
+def test_who_gives_up_waiting_is_next_when_it_comes_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The holder asks again at once, and gets nothing before who waited in vain has had its turn."""
+    site, door, _ = scene(max_sessions=1)
+    monkeypatch.setattr(permit, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(permit, "KEPT_S", 60.0)
+    monkeypatch.setattr(permit, "PLACE_S", 120.0)
+    with holder(site) as (_, greedy), holder(site) as (_, patient):
+        with greedy.reserved():
+            use(greedy)
+            with pytest.raises(EndpointBusy):
+                use(patient)
+        again = threading.Thread(target=use, args=(greedy,))
+        again.start()
+        use(patient)
+        assert greedy.counters.builds.total() == 1, "it stands behind"
+        again.join(60)
+        assert greedy.counters.builds.total() == 2
+        assert patient.counters.builds.total() == 1
+    assert door.most == 1
+
+
+def test_who_does_not_come_back_holds_nobody_up_for_long(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A free line is kept for it for a moment; one whose task is done by others leaves at once."""
+    site, _, _ = scene(max_sessions=1)
+    monkeypatch.setattr(permit, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(permit, "KEPT_S", 0.5)
+    with holder(site) as (_, first), holder(site) as (_, gone):
+        with first.reserved():
+            use(first)
+            with pytest.raises(EndpointBusy):
+                use(gone)
+        began = time.monotonic()
+        use(first)
+        assert time.monotonic() - began > 0.5, "kept for who waited"
+        with first.reserved():
+            use(first)
+            with pytest.raises(EndpointBusy):
+                use(gone)
+            gone.permit.forgo()
+            assert not first.permit.wanted
+        builds = first.counters.builds.total()
+        use(first)
+        assert first.counters.builds.total() == builds, "the line was kept, since nobody waits"
+
+
+def test_an_idle_line_is_given_up_within_a_second_of_somebody_waiting(scene: Scene) -> None:
     """And built anew when its owner needs it again. Nobody waits: it is kept."""
-    server = start_server("vsftpd")
-    site = Site(tmp_path, server, endpoint={"max_sessions": 1})
-    with Census(server) as census, holder(site) as (_, first), holder(site) as (_, second):
+    site, door, server = scene(max_sessions=1)
+    with holder(site) as (_, first), holder(site) as (_, second):
         use(first)
         use(first)
         time.sleep(1.2)
-        assert census.now() == 1, "kept while nobody waits"
+        assert door.now() == 1, "kept while nobody waits"
         began = time.monotonic()
         with second.reserved():
             assert time.monotonic() - began < 1.5
             use(second)
         use(first)
         assert (first.counters.reconnects, second.counters.reconnects) == (1, 0)
-        assert census.most == 1
+        assert door.most == 1
     wait_until(lambda: server.logins() == 3, what="three lines in all")
 
 
@@ -201,7 +174,7 @@ def test_a_line_is_closed_before_its_permit_is_free(
 
 
 def test_who_finds_no_line_in_time_ends_as_busy_and_holds_nothing(
-    start_server: StartServer, tmp_path: Path
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tasks say so in their result, the command with exit code 3; afterwards all goes on."""
     server = start_server("vsftpd")
@@ -210,8 +183,9 @@ def test_who_finds_no_line_in_time_ends_as_busy_and_holds_nothing(
     with holder(site) as (_, first), holder(site) as (_, second):
         with first.reserved():
             use(first)
-            with pytest.raises(EndpointBusy) as told, second.reserved():
-                pass
+            with monkeypatch.context() as quick, pytest.raises(EndpointBusy) as told:
+                quick.setattr(permit, "PATIENCE_S", 0.2)
+                use(second)
             assert told.value.args[:2] == ("bank", 1)
             listed = site.towline("ls", "bank", "/out")
             assert (listed.returncode, listed.stdout) == (3, "")
@@ -219,43 +193,35 @@ def test_who_finds_no_line_in_time_ends_as_busy_and_holds_nothing(
             ran = site.towline("run", "statements")
             assert ran.returncode == 3, ran.stderr
             assert not site.landed.exists() or not list(site.landed.iterdir())
-        wait_until(lambda: not first.permit.wanted, what="the queue is empty")
+        second.permit.forgo()
         ran = site.towline("run", "statements")
         assert ran.returncode == 0, ran.stderr
         assert [file.name for file in site.landed.iterdir()] == ["a.xml"]
 
 
-# Long: the census looks now and then, and on a busy machine can miss a short line.
-@pytest.mark.long
-def test_a_killed_holders_permit_is_free_at_once_and_a_frozen_ones_with_its_lease(
-    start_server: StartServer, tmp_path: Path
-) -> None:
+def test_a_killed_holders_permit_is_free_at_once_and_a_frozen_ones_with_its_lease(scene: Scene) -> None:
     """The frozen one, thawed, finds its permit gone: it closes its line before it asks for another."""
-    server = start_server("vsftpd")
-    site = Site(tmp_path, server, endpoint={"max_sessions": 1}, towline={"lease": "3s"})
-    site.put("a.xml")
-    with Census(server) as census, holder(site) as (process, session):
-        with Member(site, 60.0) as member:
-            member.ready()
-            member.begin()
-            wait_until(lambda: census.now() == 1, what="its line")
-            member.process.kill()
-            began = time.monotonic()
-            use(session)
-            assert time.monotonic() - began < 2.0, "a lease would have been three seconds"
-            wait_until(lambda: census.now() == 1, what="its only line")
-            assert census.most == 1
+    site, door, _ = scene(max_sessions=1, towline={"lease": "3s"})
+    with holder(site) as (process, session), ExitStack() as members:
+        killed = members.enter_context(Member(site))
+        killed.begin()
+        wait_until(lambda: killed.said["done"] > 0 and door.now() == 1, 60, what="its line")
+        killed.process.kill()
+        began = time.monotonic()
+        use(session)
+        assert time.monotonic() - began < 2.5, "a lease would have been three seconds"
+        assert door.most == 1
         session.close()
-        with Member(site, 12.0) as member:
-            member.ready()
-            member.begin()
-            # Not while it writes: SQLite's lock would be frozen with it.
-            wait_until(process.ledger.permits.lines, what="its line")
-            member.process.send_signal(signal.SIGSTOP)
-            use(session)
-            wait_until(lambda: census.most == 2, what="the frozen holder's line, which counts no more")
-            member.process.send_signal(signal.SIGCONT)
-            wait_until(lambda: census.now() == 1, what="the thawed one has closed its line")
-            done, _, _ = member.result()
-            assert done > 0
-        assert census.most == 2
+
+        frozen = members.enter_context(Member(site))
+        frozen.begin()
+        # Not while it writes: SQLite's lock would be frozen with it.
+        wait_until(process.ledger.permits.lines, 60, what="its line")
+        frozen.freeze()
+        use(session)
+        assert door.most == 2, "the frozen holder's line is there, and counts no more"
+        done = frozen.said["done"]
+        frozen.thaw()
+        wait_until(lambda: frozen.said["done"] > done + 1, 60, what="it works again")
+        frozen.end()
+        assert door.most == 2, "the thawed one has closed its line before it asked for another"
