@@ -80,27 +80,27 @@ def valkey(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory, _free_ports: FreePorts) -> Iterator[Databases]:
+def databases(_free_ports: FreePorts) -> Iterator[Databases]:
     """A PostgreSQL that many tests share: the one that TOWLINE_TEST_POSTGRES names, or an embedded one."""
     if named := os.environ.get("TOWLINE_TEST_POSTGRES"):
         shared = Databases(named)
         yield shared
         shared.drop()
         return
-    with _embedded(tmp_path_factory, _free_ports) as server:
+    with _embedded(_free_ports) as server:
         yield server
 
 
 @pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory, _free_ports: FreePorts) -> Iterator[Postgres]:
+def postgres(_free_ports: FreePorts) -> Iterator[Postgres]:
     """A PostgreSQL of this test's own, which it may stop and start."""
-    with _embedded(tmp_path_factory, _free_ports) as server:
+    with _embedded(_free_ports) as server:
         yield server
 
 
-def _embedded(folders: pytest.TempPathFactory, ports: FreePorts) -> Postgres:
+def _embedded(ports: FreePorts) -> Postgres:
     try:
-        return Postgres(folders.mktemp("postgres"), ports.next())
+        return Postgres(ports.next())
     except Unavailable as why:
         _not_here(str(why))
 

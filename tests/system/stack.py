@@ -71,6 +71,7 @@ def endpoint(server: Reachable, **more: Any) -> dict[str, Any]:
 class Stack:
     """A configuration in `folder`, and what was started with it. Routes land in `folder/in-ROUTE`.
 
+    ledger: its database's URL, told by the environment; left out: SQLite.
     polls, transfers: processes of each worker's pool. Logs are in `folder/logs`, printed at the end.
     """
 
@@ -82,6 +83,7 @@ class Stack:
         endpoints: Mapping[str, Mapping[str, Any]],
         routes: Mapping[str, Mapping[str, Any]],
         towline: Mapping[str, Any] | None = None,
+        ledger: str | None = None,
         polls: int = 1,
         transfers: int = 1,
         password: str = "correct-horse-7",
@@ -98,6 +100,9 @@ class Stack:
             "PYTHONPATH": str(REPOSITORY),
             SECRET: password,
         }
+        if ledger is not None:
+            self.environment["TOWLINE_LEDGER"] = ledger
+        self._ledger_url = ledger or f"sqlite:///{self.state_dir}/ledger.sqlite3"
         self.commands = {
             "polls": ["worker", "-n", "polls@%h", "-Q", "towline.polls", "-c", str(polls)],
             "transfers": ["worker", "-n", "transfers@%h", "-Q", "towline.transfers", "-c", str(transfers)],
@@ -229,7 +234,7 @@ class Stack:
 
     @contextmanager
     def _ledger(self) -> Iterator[Ledger]:
-        ledger = Ledger.open(f"sqlite:///{self.state_dir}/ledger.sqlite3", state_dir=self.state_dir)
+        ledger = Ledger.open(self._ledger_url, state_dir=self.state_dir)
         try:
             yield ledger
         finally:

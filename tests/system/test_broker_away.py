@@ -44,6 +44,7 @@ def test_transfers_end_well_while_the_broker_is_away(
     start_server: Callable[..., FtpServer],
     valkey: Valkey,
     tmp_path: Path,
+    ledger: str | None,
     take_away: Callable[[Valkey], None],
 ) -> None:
     """Both files in work arrive before it is back, each sent once; no task fails; the next tick works."""
@@ -57,6 +58,7 @@ def test_transfers_end_well_while_the_broker_is_away(
             valkey.url(),
             endpoints={"bank": endpoint(server, host=proxy.address)},
             routes={"slow": {"endpoint": "bank", "remote": "/", "every": "1s", "batch": {"files": 1}}},
+            ledger=ledger,
             transfers=2,
         ) as stack,
     ):

@@ -39,6 +39,7 @@ def test_the_file_in_hand_is_gone_on_with_within_seconds(
     start_server: Callable[..., FtpServer],
     valkey: Valkey,
     tmp_path: Path,
+    ledger: str | None,
     kill: Callable[[Stack], None],
     name: str,
 ) -> None:
@@ -56,6 +57,7 @@ def test_the_file_in_hand_is_gone_on_with_within_seconds(
             valkey.url(),
             endpoints={"bank": endpoint(server, host=proxy.address)},
             routes={"in": {"endpoint": "bank", "remote": "/", "every": "1h"}},
+            ledger=ledger,
         ) as stack,
         Watch(stack.landing("in"), whole.values()) as watch,
     ):
