@@ -64,7 +64,9 @@ class Depositor:
         rules = Rules.of(route, encoding=session.endpoint.encoding)
         self._rules = replace(rules, done_file=route.done_file)
         self._finished = route.after == "keep"
-        self._then = FollowOn(route.then.task, route.then.queue) if route.then is not None else None
+        self._then = (
+            FollowOn(route.then.task, route.then.queue, pushed=True) if route.then is not None else None
+        )
 
     def temp_of(self, claim: Claim) -> str:
         """The name of this claim's temp."""

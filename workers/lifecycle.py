@@ -49,8 +49,7 @@ def connect(app: Celery, config: Settings) -> None:
     def poll_at_once(**_: Any) -> None:
         # Beat waits a whole interval before an entry's first run.
         for route in config.routes.values():
-            if route.direction == "pull":
-                app.send_task("towline.poll", kwargs={"route": route.name}, ignore_result=True, expires=60)
+            app.send_task("towline.poll", kwargs={"route": route.name}, ignore_result=True, expires=60)
 
     def hang_up(**_: Any) -> None:
         here(config).close()  # polite, and nothing depends on it

@@ -43,12 +43,12 @@ def of_listing(route: str, seconds: float) -> Counter[Key]:
     return _observed("towline_listing_seconds", (("route", route),), seconds)
 
 
-def of_batch(route: str, outcome: Outcome) -> Counter[Key]:
-    """What one batch adds."""
+def of_batch(route: str, outcome: Outcome, *, direction: str = "in") -> Counter[Key]:
+    """What one batch adds. direction: of the bytes, "in" or "out"."""
     added: Counter[Key] = Counter()
     for what in ("published", "already", "vanished", "changed", "kept", "failed"):
         added["towline_files_total", (("route", route), ("outcome", what))] += getattr(outcome, what)
-    added["towline_bytes_total", (("route", route), ("direction", "in"))] += outcome.bytes
+    added["towline_bytes_total", (("route", route), ("direction", direction))] += outcome.bytes
     for what, seconds in outcome.took:
         added += _observed("towline_transfer_seconds", (("route", route), ("outcome", what)), seconds)
     return added

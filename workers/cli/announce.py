@@ -42,13 +42,16 @@ class Since(click.ParamType[float]):
 def announce(route: str, since: float) -> None:
     """Send the follow-on task of every file that a route has published since then, once more."""
     with foreground() as process:
-        then = process.settings.route(route).then
+        the_route = process.settings.route(route)
+        then = the_route.then
         if then is None:
             raise ConfigurationError(
                 f"[routes.{route}]", "no follow-on task", 'then = { task = "…", queue = "…" } names one'
             )
         app = running_app(process.settings)
-        files = process.ledger.outbox.again(route, FollowOn(then.task, then.queue), since=since)
+        files = process.ledger.outbox.again(
+            route, FollowOn(then.task, then.queue, pushed=the_route.direction == "push"), since=since
+        )
         from tasks.announcing import announce as send
 
         sent = send(app, process, route)

@@ -28,7 +28,7 @@ def retry(route: str, path: bytes) -> None:
     """
     with foreground() as process:
         the_route = process.settings.route(route)
-        whole = absolute(the_route.remote, path)
+        whole = absolute(the_route.source, path)
         if not process.ledger.claims.retry(route, whole):
             raise Ended(
                 f"{printable(whole)}: nothing to try again\n"

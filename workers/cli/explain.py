@@ -30,7 +30,7 @@ def explain(route: str, path: bytes, as_json: bool) -> None:
     with foreground() as process:
         the_route = process.settings.route(route)
         rules = Rules.of(the_route, encoding=process.settings.endpoint(the_route.endpoint).encoding)
-        known = process.ledger.history.explain(route, absolute(the_route.remote, path))
+        known = process.ledger.history.explain(route, absolute(the_route.source, path))
         endpoint = process.ledger.endpoints.get(the_route.endpoint)
         now = process.ledger.now()
     state = str(known.versions[0].state) if known.versions else "UNKNOWN"
@@ -151,16 +151,16 @@ def _in_hand(file: FileRow, known: Explanation) -> Iterator[str]:
 
 def _never_seen(known: Explanation, route: Route, rules: Rules) -> Iterator[str]:
     try:
-        relative = below(route.remote, known.path)
+        relative = below(route.source, known.path)
     except NameRefused as refused:
         yield str(refused)
         return
     folder, _, _ = relative.rpartition(b"/")
     levels = relative.count(b"/")
     if levels and not route.recursive:
-        yield f"it lies in a folder below {printable(route.remote)}, and the route is not recursive"
+        yield f"it lies in a folder below {printable(route.source)}, and the route is not recursive"
     elif levels > rules.depth:
-        yield f"it lies {levels} folders below {printable(route.remote)}, and max_depth is {route.max_depth}"
+        yield f"it lies {levels} folders below {printable(route.source)}, and max_depth is {route.max_depth}"
     if rules.is_marker(relative):
         yield "it is a marker (done_file), and is not fetched itself"
     elif not rules.wants(relative) or not all(map(rules.enters, _upwards(folder))):

@@ -114,7 +114,7 @@ def _round(process: Process, route: Route, sessions: int) -> int:
 
 def _looked(process: Process, route: Route, tally: Tally) -> rounds.Polled | rounds.Skipped:
     """List, and look again for as long as files settle; one that grows on is left to the next round."""
-    with status(f"{route.name}: listing {printable(route.remote)}") as now:
+    with status(f"{route.name}: listing {printable(route.source)}") as now:
         found = rounds.poll(process, route, tally)
         while isinstance(found, rounds.Polled) and found.next_look_in is not None:
             if found.next_look_in > route.settle + PATIENCE:

@@ -100,11 +100,12 @@ def announcement(
 
     row: the version's, with its path's `remote`.
     """
+    ends = (local, printable(row.remote)) if then.pushed else (printable(row.remote), local)
     payload = {
         "route": row.route,
-        "path": printable(row.remote),
+        "path": ends[0],
         "version": row.version_id,
-        "local": local,
+        "local": ends[1],
         "bytes": size,
         "sha256": sha256,
         "published_at": datetime.fromtimestamp(published_at, UTC).isoformat(timespec="milliseconds"),

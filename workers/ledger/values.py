@@ -167,6 +167,8 @@ class FollowOn:
 
     task: str
     queue: str
+    pushed: bool = False
+    """The file was sent: `path`, the remote one in either direction, is where it landed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from workers.cli.dry_run import plan
-from workers.cli.foreground import Listed
 from workers.detect import Rules
 from workers.ftps.listing import Entry
 from workers.ledger import Known, State
+from workers.looking import Listed
 from workers.settings import Route
 
 NOW = 1_800_000_000.0
