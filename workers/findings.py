@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.detect import Rules
-from workers.errors import ListingFailed, StoreRefused, TowlineError
-from workers.ftps.errors import Refused
+from workers.errors import ListingFailed, PermissionRefused, StoreRefused, TowlineError
+from workers.ftps.errors import Forbidden, Missing, Refused
 from workers.ftps.features import Features
 from workers.ftps.tls import TlsFacts
 from workers.looking import Listed, look
@@ -131,12 +131,7 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
             rules = Rules.of(route, encoding=config.encoding) if route is not None else None
             seen = _look(session, folder, rules, tally)
         except Refused as refusal:
-            told = f"{printable(folder)}: {refusal}"
-            failure = ListingFailed(route.name, told) if route is not None else None
-            remedy = "correct `remote`, or have the account allowed to list it" if route is not None else None
-            of_routes.append(
-                Finding(route.name if route is not None else name, "listing", told, remedy, failure)
-            )
+            of_routes.append(_of_refusal(config, route, folder, refusal))
             continue
         resumed.append(seen.resumed)
         newest = max(newest or seen.newest, seen.newest) if seen.newest is not None else newest
@@ -272,6 +267,17 @@ def _of_clock(config: Endpoint, ahead: float | None) -> Finding:
     # Minutes are enough for a person; a wrong zone then shows as the hours that it is.
     about = round(ahead / 60) * 60 if ahead >= 120 else round(ahead)
     return Finding(config.name, "clock", f"ahead of ours by {shown_duration(about)} or more", remedy)
+
+
+def _of_refusal(config: Endpoint, route: Route | None, folder: bytes, refusal: Refused) -> Finding:
+    told = f"{printable(folder)}: {refusal}"
+    if route is None:
+        return Finding(config.name, "listing", told)
+    if isinstance(refusal, Forbidden):
+        failure: TowlineError = PermissionRefused(config.name, printable(folder), str(refusal))
+        return Finding(route.name, "listing", told, "have the account allowed to list it", failure)
+    remedy = "have it made, or correct `remote`" if isinstance(refusal, Missing) else "correct `remote`"
+    return Finding(route.name, "listing", told, remedy, ListingFailed(route.name, told))
 
 
 def _of_route(route: Route, count: FolderCount, reason: str | None) -> Iterator[Finding]:

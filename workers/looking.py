@@ -15,13 +15,20 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from workers.errors import ListingFailed, StoreRefused
 from workers.ftps.connection import Connection
-from workers.ftps.errors import BadName, Refused
+from workers.ftps.errors import Forbidden, Missing, Refused
 from workers.ftps.listing import Entry
 from workers.names import printable
 from workers.session import Session, Tally
 from workers.stores.naming import joined, refusal
+
+if TYPE_CHECKING:
+    from workers.detect import Rules
+    from workers.process import Process
+    from workers.settings import Route
 
 log = logging.getLogger("towline.looking")
 
@@ -45,12 +52,22 @@ def look(
 ) -> Listed:
     """List a folder, and the folders below it down to `depth` levels.
 
-    enters: whether a folder, by its path below `folder`, is to be listed at all. Raises `ftps.errors.Refused`
-    where the folder itself can't be listed, and what `Session.run` raises.
+    enters: whether a folder, by its path below `folder`, is to be listed at all. Raises `ftps.errors.Missing`
+    or `Forbidden` where the folder itself can't be listed (`Refused` where nobody can tell which), and what
+    `Session.run` raises.
     """
     walk = _Walk(folder, depth, enters, session.progress)
     session.run(walk.go_on, name=f"list {printable(folder)}", tally=tally)
     return Listed(walk.entries, not walk.reasons, "; ".join(walk.reasons) or None)
+
+
+def scan(process: Process, route: Route, rules: Rules) -> Listed:
+    """The same for the folder of a push route. Raises ListingFailed where it can't be read."""
+    try:
+        entries, unread = process.source(route).entries(depth=rules.depth, enters=rules.enters)
+    except StoreRefused as refusal:
+        raise ListingFailed(route.name, f"{route.local}: {refusal.args[2]}") from refusal
+    return Listed(entries, unread is None, unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +118,14 @@ class _Walk:
         try:
             with line.listing(path) as listing:
                 entries = list(listing)
-        except (Refused, BadName) as refused:
+        except Refused as refused:
             if not folder.relative:
-                raise
+                raise _told_apart(line, path, refused) from refused
             self._lacks(path, str(refused))
             return
         if listing.reason is not None:
+            if not entries and not folder.relative:
+                raise _told_apart(line, path, Refused("LIST", 226, listing.reason))
             self._lacks(path, listing.reason)
         folders = [entry for entry in entries if entry.kind == "dir"]
         shape = hash(frozenset(map(tuple.__hash__, entries))) if folders and self._depth else 0
@@ -143,6 +162,28 @@ class _Walk:
             self._incomplete.append(f"{printable(path)}: {why}" if path != self._top else why)
         else:
             self._more += 1
+
+
+def _told_apart(line: Connection, folder: bytes, refused: Refused) -> Refused:
+    """Why a folder can't be listed: Missing, Forbidden, or what the server said.
+
+    Pure-FTPd says the same of both, and vsftpd nothing. The folder above knows.
+    """
+    above, _, name = folder.rstrip(b"/").rpartition(b"/")
+    if isinstance(refused, Forbidden) or not name:
+        return refused
+    kinds = set()
+    try:
+        with line.listing(above or b"/") as listing:
+            kinds = {entry.kind for entry in listing if entry.name == name}
+    except Refused:
+        return refused
+    said = (refused.verb, refused.code)
+    if kinds == {"dir"}:
+        return Forbidden(*said, f"{refused.text} (it is there, and can't be listed)")
+    if kinds or not listing.complete or isinstance(refused, Missing):
+        return refused
+    return Missing(*said, f"{refused.text} (it is not there)")
 
 
 def _tells_itself(entries: list[Entry]) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from workers import detect, errors, local_sources, metrics, room, sources
 from workers.crashpoints import crashpoint
-from workers.ftps.errors import Refused
+from workers.ftps.errors import Forbidden, Refused
 from workers.ftps.inquiry import Stat
 from workers.ledger import Claim, StalePoll
 from workers.looking import Listed, look
@@ -161,6 +161,8 @@ def _listed(process: Process, route: Route, rules: detect.Rules, tally: Tally) -
     folder, session = printable(route.remote), process.session(route.endpoint)
     try:
         listed = look(session, route.remote, tally=tally, depth=rules.depth, enters=rules.enters)
+    except Forbidden as refusal:
+        raise errors.PermissionRefused(route.endpoint, folder, str(refusal)) from refusal
     except Refused as refusal:
         raise errors.ListingFailed(route.name, f"{folder}: {refusal}") from refusal
     if not listed.complete and not listed.entries:

@@ -46,9 +46,10 @@ class Jail:
         path.chmod(mode)
         return f"/{below}"
 
-    def add_account(self, user: str, password: str, home: str) -> None:
-        """The only account of the jail. Its uid is 0: it may do with the tests' files what they may."""
-        self.write("etc/passwd", f"{user}:x:0:0::{home}:/bin/sh\nnobody:x:65534:65534::/empty:/bin/false\n")
+    def add_account(self, user: str, password: str, home: str, uid: int = 0) -> None:
+        """The only account of the jail. With uid 0 it may do with the tests' files what they may."""
+        nobody = "nobody:x:65534:65534::/empty:/bin/false"
+        self.write("etc/passwd", f"{user}:x:{uid}:{uid}::{home}:/bin/sh\n{nobody}\n")
         self.write("etc/group", "root:x:0:\nnogroup:x:65534:\n")
         self.write("etc/shadow", f"{user}:{crypt(password)}:19000:0:99999:7:::\n", 0o600)
 

@@ -28,12 +28,16 @@ class Pyftpd(FtpServer):
         *,
         idle_s: float = 300,
         max_connections: int = 512,
+        forbidden: Sequence[str] = (),
         **options: Any,
     ) -> None:
+        """forbidden: folders, below the root, that the account may do nothing with."""
         super().__init__(folder, certificates, **options)
         self.root.mkdir(exist_ok=True)
         self._log = folder / "server.log"
         self.logs = (*self.logs, self._log)
+        for one in forbidden:
+            (self.root / one).mkdir(parents=True)
         self._description = folder / "server.json"
         self._description.write_text(
             json.dumps(
@@ -52,6 +56,7 @@ class Pyftpd(FtpServer):
                     "version": self.tls_version,
                     "idle": idle_s,
                     "connections": max_connections,
+                    "forbidden": [str(self.root / folder) for folder in forbidden],
                 }
             )
         )

@@ -66,6 +66,8 @@ def serve(about: dict[str, Any]) -> None:
     context.set_session_id(b"towline-tests")
     authorizer = DummyAuthorizer()
     authorizer.add_user(about["user"], about["password"], about["root"], perm="elradfmwMT")
+    for folder in about["forbidden"]:
+        authorizer.override_perm(about["user"], folder, "", recursive=True)
     line = ImplicitLine if about["implicit"] else Line
     line.authorizer = authorizer
     line.ssl_context = context

@@ -62,8 +62,10 @@ class Vsftpd(FtpServer):
         *,
         require_reuse: bool = True,
         idle_s: int = 300,
+        uid: int = 0,
         **options: Any,
     ) -> None:
+        """uid: of the account; another than root's may list what its folders' modes permit, and no more."""
         if os.geteuid() != 0:
             raise packages.Unavailable("vsftpd: starts as root only")
         tree = packages.tree("vsftpd")
@@ -73,7 +75,7 @@ class Vsftpd(FtpServer):
         for module in ("pam_unix.so", "pam_permit.so"):
             jail.add_program(f"lib/*/security/{module}")
         jail.write("etc/pam.d/vsftpd", "auth required pam_unix.so nodelay\naccount required pam_permit.so\n")
-        jail.add_account(self.user, self.password, "/srv")
+        jail.add_account(self.user, self.password, "/srv", uid)
         self._openssl = jail.limit_tls(self.tls_version)
         self._jail = jail
         self.root = jail.folder / "srv"

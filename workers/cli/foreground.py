@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -14,16 +13,12 @@ from workers import wire_log as wire
 from workers.cli import configuration
 from workers.cli.exits import SOME_FAILED, WRONG
 from workers.errors import ConfigurationError, PermissionRefused, TowlineError
-from workers.ftps.errors import BadName, Missing, Refused
+from workers.ftps.errors import BadName, Forbidden, Missing, Refused
 from workers.looking import Listed, look
 from workers.names import parsed, printable
 from workers.process import Process
 from workers.session import Tally
 from workers.settings import Settings
-
-# 550 is "no such file" and "you may not" alike (RFC 959 §4.2); the servers of the tests, and IIS, say which
-# one it is in these words.
-_FORBIDDEN = re.compile(r"permission|denied|not allowed|forbidden|not permitted|privilege", re.IGNORECASE)
 
 _WIRE = "workers.cli.wire"
 
@@ -169,7 +164,7 @@ def listed(
 def refused(endpoint: str, path: bytes, refusal: Refused) -> TowlineError | Ended:
     """What a refusal means for a person: forbidden, missing, or just the server's words."""
     shown = printable(path)
-    if not isinstance(refusal, Missing) and _FORBIDDEN.search(refusal.text):
+    if isinstance(refusal, Forbidden):
         return PermissionRefused(endpoint, shown, str(refusal))
     if isinstance(refusal, Missing):
         return Ended(f"{endpoint} has no {shown} ({refusal})\n  look with `towline ls {endpoint} …`")

@@ -19,6 +19,7 @@ from workers.ftps.digests import Digest, patience, ways
 from workers.ftps.errors import (
     Capacity,
     ConnectFailed,
+    Forbidden,
     FtpsError,
     LineLost,
     Loss,
@@ -272,24 +273,37 @@ class Connection:
         return curtailed(reply, bad)
 
     def _list_rows(self, path: bytes, listing: Listing) -> Generator[Entry, None, str | None]:
-        """The same for LIST, where nothing may mean three things.
+        """The same for LIST, where nothing may mean three things, and one entry two.
 
-        vsftpd answers with no line and "226 Directory send OK." for an empty folder, a missing one and a
-        forbidden one alike (field note 28). Only the first shows itself when asked for all.
+        vsftpd answers with no line and "226 Directory send OK." for an empty folder and for a missing one
+        (field note 28); of a forbidden one it lists the folder itself, as `ls` does of a file. Only a folder
+        whose entries these are shows `.` when asked for all.
         """
-        empty = True
+        own_name = path.rstrip(b"/").rpartition(b"/")[2]
+        listed = 0
+        itself: list[Entry] = []
         with listing:
             for entry in listing:
-                empty = False
+                listed += 1
+                if listed == 1 and entry.kind == "dir" and entry.name == own_name:
+                    itself.append(entry)
+                    continue
+                yield from itself
+                itself.clear()
                 yield entry
-        if not empty or not listing.complete:
+        if listed > len(itself) or not listing.complete:
+            yield from itself
             return listing.reason
         try:
             with self._listing("LIST", b"-a " + path, read_itself) as again:
-                if list(again):
-                    return None
-        except Refused as refused:
-            return str(refused)
+                shows_itself = bool(list(again))
+        except Refused:
+            shows_itself = True  # it takes "-a" for a name: no `ls` stands behind it, and no such riddle
+        if shows_itself:
+            yield from itself
+            return None
+        if itself:
+            raise Forbidden("LIST", 226, "only the folder itself is listed, not what is in it")
         return again.reason or "nothing is listed, not even the folder itself: is it missing, or forbidden?"
 
     def retrieve(

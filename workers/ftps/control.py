@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workers.ftps.errors import BadName, LineLost, Missing, ProtocolError, Refused
+from workers.ftps.errors import BadName, Forbidden, LineLost, Missing, ProtocolError, Refused
 from workers.ftps.stream import Stream
 
 # The longest reply line: a path of 4 KiB, shown twice, and some words.
@@ -32,6 +32,8 @@ _SESSION_KEPT_S = 300.0
 _FIRST_DIGITS = b"12345"
 # What servers say where a 550 means that the file isn't there, and not that it may not be touched.
 _ABSENT = ("no such", "not found", "not exist", "n't exist", "cannot find", "can't find", "existence")
+# … and where it means that (the servers of the tests, and IIS; RFC 959 §4.2 has one code for both).
+_NOT_ALLOWED = ("permission", "denied", "not allowed", "forbidden", "not permitted", "privilege")
 
 
 class Farewell(LineLost):
@@ -185,9 +187,12 @@ def command(verb: str, argument: bytes = b"") -> bytes:
 
 
 def refusal(verb: str, reply: Reply) -> Refused:
-    """The exception for a final 4xx or 5xx: Missing where the text says so, else Refused."""
-    absent = reply.code in (450, 550) and any(words in reply.text.lower() for words in _ABSENT)
-    return (Missing if absent else Refused)(verb, reply.code, reply.text)
+    """The exception for a final 4xx or 5xx: Missing or Forbidden where the text says so, else Refused."""
+    text = reply.text.lower()
+    if reply.code in (450, 550) and any(words in text for words in _ABSENT):
+        return Missing(verb, reply.code, reply.text)
+    not_allowed = any(words in text for words in _NOT_ALLOWED)
+    return (Forbidden if not_allowed else Refused)(verb, reply.code, reply.text)
 
 
 class Control:

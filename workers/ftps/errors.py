@@ -9,7 +9,8 @@ FtpsError
 │   ├── ProtocolError      bytes that no waiting command explains
 │   └── TransferBroken     the data channel ended without proof that the file is whole
 ├── Refused              the server said no to this command; the line is READY
-│   └── Missing            … because there is no such file or folder
+│   ├── Missing            … because there is no such file or folder
+│   └── Forbidden          … because this account may not
 ├── LoginRefused         never retried
 ├── CertificateRefused   never retried
 ├── TlsRefused           AUTH, PBSZ or PROT refused: never retried, never clear text instead
@@ -97,6 +98,10 @@ class Refused(FtpsError):
 
 class Missing(Refused):
     """There is no such file or folder, as far as the reply can say."""
+
+
+class Forbidden(Refused):
+    """This account may not do it, as far as the reply can say."""
 
 
 class LoginRefused(FtpsError):

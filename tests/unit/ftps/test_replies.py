@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.ftps.fuzz_replies import SAID, consult, parsed
 from workers.ftps.control import MAX_LINE, MAX_REPLY, Reply, ReplyParser, command, refusal
-from workers.ftps.errors import BadName, Missing, ProtocolError, Refused
+from workers.ftps.errors import BadName, Forbidden, Missing, ProtocolError, Refused
 
 codes = st.integers(100, 599)
 texts = st.binary(max_size=60).filter(lambda text: b"\n" not in text and not text.endswith(b"\r"))
@@ -152,7 +152,7 @@ def test_a_refused_password_is_not_quoted() -> None:
         (b"/x: No such file or directory", Missing),
         (b"File not found", Missing),
         (b"Can't check for file existence", Missing),
-        (b"Permission denied", Refused),
+        (b"Permission denied", Forbidden),
         (b"Failed to open file.", Refused),
     ],
 )
