@@ -11,7 +11,7 @@ from workers.cli.foreground import listed
 from workers.cli.output import amount, counted, print_table, say
 from workers.detect import Rules, decide
 from workers.ledger import Appeared, Changed, Known, Seen, State
-from workers.looking import Listed
+from workers.looking import Listed, scan
 from workers.names import printable
 from workers.process import Process
 from workers.session import Tally
@@ -21,7 +21,12 @@ from workers.settings import Route
 def dry_run_of(process: Process, route: Route) -> int:
     """List the route's folder and print the plan; the exit code."""
     rules = Rules.of(route, encoding=process.settings.endpoint(route.endpoint).encoding)
-    folder = listed(process, route.endpoint, route.remote, Tally(), depth=rules.depth, enters=rules.enters)
+    if route.direction == "push":
+        folder = scan(process, route, rules)
+    else:
+        folder = listed(
+            process, route.endpoint, route.remote, Tally(), depth=rules.depth, enters=rules.enters
+        )
     ledger = process.ledger
     known = ledger.polls.known(route.name, route.target)
     first = ledger.routes.get(route.name).first_complete_at is None
@@ -31,7 +36,7 @@ def dry_run_of(process: Process, route: Route) -> int:
     fetched = sum(not what.startswith(("refused", "backlog")) for what, _, _ in rows)
     click.echo(
         f"{route.name}: {counted(len(folder.entries), 'entry', 'entries')} listed, "
-        f"{counted(fetched, 'file')} would be fetched"
+        f"{counted(fetched, 'file')} would be {'fetched' if route.direction == 'pull' else 'sent'}"
     )
     if folder.complete:
         return 0
