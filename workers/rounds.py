@@ -18,7 +18,7 @@ from workers.crashpoints import crashpoint
 from workers.ftps.errors import Forbidden, Refused
 from workers.ftps.inquiry import Stat
 from workers.ledger import Claim, StalePoll
-from workers.looking import Listed, look
+from workers.looking import Listed, look, scan
 from workers.names import parsed, printable
 from workers.process import Process
 from workers.sending import push_batch
@@ -103,7 +103,11 @@ def _list_and_compare(
     try:
         began = time.monotonic()
         rules = detect.Rules.of(route, encoding=session.endpoint.encoding)
-        listed = (_listed if route.direction == "pull" else _scanned)(process, route, rules, tally)
+        listed = (
+            _listed(process, route, rules, tally)
+            if route.direction == "pull"
+            else scan(process, route, rules)
+        )
         counted.update(metrics.of_listing(route.name, time.monotonic() - began))
         crashpoint("listed")
         decision = detect.decide(
@@ -170,15 +174,6 @@ def _listed(process: Process, route: Route, rules: detect.Rules, tally: Tally) -
     return listed
 
 
-def _scanned(process: Process, route: Route, rules: detect.Rules, _tally: Tally) -> Listed:
-    """The folder of a push route. Raises ListingFailed when it can't be read."""
-    try:
-        entries, unread = process.source(route).entries(depth=rules.depth, enters=rules.enters)
-    except errors.StoreRefused as refusal:
-        raise errors.ListingFailed(route.name, f"{route.local}: {refusal.args[2]}") from refusal
-    return Listed(entries, unread is None, unread)
-
-
 def fetch(
     process: Process,
     route: Route,
@@ -206,7 +201,11 @@ def fetch(
         raise
     finally:
         # Also what was published before something was raised.
-        _count(process, route, metrics.of_batch(route.name, outcome))
+        _count(
+            process,
+            route,
+            metrics.of_batch(route.name, outcome, direction="in" if route.direction == "pull" else "out"),
+        )
 
 
 def _count(process: Process, route: Route, added: Counter[metrics.Key]) -> None:
