@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import os
-import pickle
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.faults.acts import Act, answer, in_turn, reset_line
 from tests.faults.dialogue import Talk
+from tests.faults.nursery import Nursery
 from tests.faults.scripted import ScriptedServer
-from tests.faults.test_transfer_crashes import OF_A_BATCH, OF_A_SOURCE
 from tests.servers.certificates import Certificates
 from tests.servers.fetching import Fetching
 from tests.servers.server import FtpServer
 from workers.errors import ReconnectFailed
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SENT = {"a": b"<a/>" * 50_000, "b": b"", "c": b"<c/>" * 50_000}
 HOLD = 1.0  # seconds; too short, and a slow machine gives up before the crash
-WITHOUT_MARKERS = OF_A_SOURCE - {"marker-removed"}
-
-
-def crash(server: FtpServer, folder: Path, keys: dict[str, Any], at: str) -> None:
-    """A worker that fetches all, clears the sources, and is killed at this point."""
-    names = ("host", "port", "user", "password", "tls", "ca_file")
-    told = SimpleNamespace(**{name: getattr(server, name) for name in names})
-    worker = subprocess.run(
-        [sys.executable, "-m", "tests.faults.fetching_process"],
-        input=pickle.dumps((told, folder, keys)),
-        env={**os.environ, "TOWLINE_CRASH_AT": at},
-        cwd=REPOSITORY,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert worker.returncode == -signal.SIGKILL, worker.stderr.decode()
 
 
 def there(server: FtpServer) -> dict[str, bytes]:
@@ -51,39 +27,9 @@ def there(server: FtpServer) -> dict[str, bytes]:
     return {str(path.relative_to(server.root)): path.read_bytes() for path in found}
 
 
-@pytest.mark.parametrize("after", ["delete", "move:/archive"])
-@pytest.mark.parametrize("at", sorted({*OF_A_BATCH, *WITHOUT_MARKERS, "source-removed:2"}))
-def test_a_worker_killed_anywhere_loses_no_source_too_early_and_none_for_ever(
-    start_server: Callable[..., FtpServer], tmp_path: Path, at: str, after: str
-) -> None:
-    """After SIGKILL what is gone from its place has landed whole; the next ones finish each file once."""
-    server = start_server("pyftpdlib")
-    (server.root / "archive").mkdir()
-    for name, content in SENT.items():
-        (server.root / name).write_bytes(content)
-        os.utime(server.root / name, (1_600_000_000, 1_600_000_000))
-    keys = {"after": after}
-    one = Fetching(server, tmp_path / "towline", **keys)
-    assert one.poll() == 3
-    crash(server, one.landed.parent, {**keys, "hold_s": HOLD}, at)
-    removed = {name for name in SENT if not (server.root / name).exists()}
-    assert all(one.files().get(name) == SENT[name] for name in removed)
-    while one.fetch().published:
-        pass
-    states = one.states()
-    while "PUBLISHED" in states.values():
-        one.clear()
-        states = one.states()
-    assert states == {"/a": "FINISHED", "/b": "FINISHED", "/c": "FINISHED"}
-    assert one.files() == SENT
-    assert there(server) == ({} if after == "delete" else {f"archive/{n}": c for n, c in SENT.items()})
-    assert {row.after_attempts for row in one.ledger.history.rows()} == {0}
-    one.close()
-
-
 @pytest.mark.parametrize("at", ["source-asked", "marker-removed", "marker-removed:2", "source-removed"])
 def test_a_kill_beside_a_marker_leaves_no_marker_without_its_file(
-    start_server: Callable[..., FtpServer], tmp_path: Path, at: str
+    start_server: Callable[..., FtpServer], tmp_path: Path, nursery: Nursery, at: str
 ) -> None:
     """The marker goes first: a file without one may be left behind, and is removed by the next try."""
     server = start_server("pyftpdlib")
@@ -94,7 +40,7 @@ def test_a_kill_beside_a_marker_leaves_no_marker_without_its_file(
     keys = {"after": "delete", "done_file": "{name}.done"}
     with closing(Fetching(server, tmp_path / "towline", **keys)) as one:
         assert one.poll() == 2
-        crash(server, one.landed.parent, {**keys, "hold_s": HOLD}, at)
+        nursery.dies_of_fetching(one, at, lease_s=HOLD)
         left = there(server).keys()
         assert {name.removesuffix(".done") for name in left if name.endswith(".done")} <= left
         one.poll()

@@ -38,6 +38,7 @@ class Fetching:
             ca_file=server.ca_file,
             reconnect=QUICK,
         )
+        self.folder = folder
         self.landed = folder / "in"
         told: dict[str, Any] = {"remote": b"/", "local": self.landed, "settle": 0.0} | keys
         self.route = Route(name="statements", endpoint="bank", **told)

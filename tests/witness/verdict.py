@@ -129,6 +129,8 @@ def _removed(journal: Journal, comings: Iterable[Coming], removals: Iterable[Rem
         if isinstance(event, Coming):
             count[place] = count.get(place, 0) + 1
             continue
+        if place not in journal.arrivals:
+            continue  # a marker, which is no file of the route
         came = list(_came(journal.arrivals[place], count.get(place, 0)))
         yield _Removed(event.order, event.at, came[-1], came[-2] if len(came) > 1 else None)
 
