@@ -129,9 +129,17 @@ def _gauges(process: Process) -> Iterator[Metric]:
         "When a listing was last complete.",
         labels=["route"],
     )
+    quiet = GaugeMetricFamily("towline_quiet_seconds", "Since a file was last published.", labels=["route"])
+    expected = GaugeMetricFamily(
+        "towline_expect_seconds", "How long a route may be quiet (`expect`).", labels=["route"]
+    )
     files = GaugeMetricFamily("towline_files", "Versions in the ledger by state.", labels=["route", "state"])
     for route, gauged in process.ledger.history.gauges(process.settings.routes).items():
         oldest.add_metric([route], gauged.oldest_waiting_s)
+        quiet.add_metric([route], gauged.quiet_s)
+        allowed = process.settings.routes[route].expect
+        if allowed is not None:
+            expected.add_metric([route], allowed)
         if gauged.complete_at is not None:
             listed.add_metric([route], gauged.complete_at)
         for state, count in gauged.files.items():
@@ -149,4 +157,4 @@ def _gauges(process: Process) -> Iterator[Metric]:
     held = Counter(line.endpoint for line in process.ledger.permits.lines())
     for name in process.settings.endpoints:
         lines.add_metric([name], held[name])
-    yield from (oldest, listed, files, ends, lines)
+    yield from (oldest, listed, quiet, expected, files, ends, lines)

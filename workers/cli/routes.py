@@ -15,6 +15,7 @@ from workers.ledger import Counts, RouteState
 from workers.process import Process
 from workers.settings import Route
 from workers.settings.cron import Cron, cron
+from workers.settings.quantities import shown_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,14 @@ class Line:
     state: RouteState
     counts: Counts
     last_published_at: float | None
+    oldest_waiting_at: float | None
+    quiet_s: float
     next_due: float | None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether no file has come for longer than the route expects."""
+        return self.route.expect is not None and self.quiet_s > self.route.expect
 
     @property
     def waiting(self) -> int:
@@ -47,13 +55,14 @@ def routes(as_json: bool) -> None:
     if as_json:
         print_json({"routes": [_as_json(line) for line in lines]})
         return
-    columns = ("route", "listed", "next", "waiting", "in flight", "published", "quarantined")
+    columns = ("route", "listed", "next", "waiting", "oldest", "in flight", "published", "quarantined")
     rows = [
         (
             line.route.name,
             time_in_table(line.state.complete_at),
             "paused" if line.state.paused_at is not None else time_in_table(line.next_due),
             line.waiting,
+            time_in_table(line.oldest_waiting_at) if line.oldest_waiting_at is not None else "",
             line.counts.claimed,
             line.published,
             line.counts.quarantined,
@@ -62,12 +71,21 @@ def routes(as_json: bool) -> None:
     ]
     print_table(columns, rows, right=columns[3:])
     for line in lines:
+        if line.overdue:
+            click.echo(f"{line.route.name}: {quiet_for(line.route, line.quiet_s)}")
         # Below, since an error is a sentence, and no terminal is as wide as table and sentence together.
         if line.state.last_error is not None:
             when = local_time(line.state.last_error_at)
             click.echo(f"{line.route.name}: last error {when}: {line.state.last_error}")
         if line.state.refused_at is not None:
             click.echo(f"{line.route.name}: {not_landing(line.route, line.state)}")
+
+
+def quiet_for(route: Route, quiet_s: float) -> str:
+    """A route from which nothing has come for longer than it expects, as a sentence."""
+    assert route.expect is not None
+    told = shown_duration(round(quiet_s / 60) * 60 if quiet_s >= 120 else round(quiet_s))
+    return f'no file has been published for {told}; expect = "{shown_duration(route.expect)}"'
 
 
 def not_landing(route: Route, state: RouteState) -> str:
@@ -83,7 +101,15 @@ def _lines(process: Process) -> list[Line]:
     zone, now = ZoneInfo(process.settings.timezone), process.ledger.now()
     found = process.ledger.history.summary([route.name for route in ways])
     return [
-        Line(route, one.state, one.counts, one.last_published_at, next_due(route, one.state, now, zone))
+        Line(
+            route,
+            one.state,
+            one.counts,
+            one.last_published_at,
+            one.oldest_waiting_at,
+            now - one.quiet_since,
+            next_due(route, one.state, now, zone),
+        )
         for route, one in zip(ways, found, strict=True)
     ]
 
@@ -136,6 +162,8 @@ def _as_json(line: Line) -> dict[str, Any]:
         "in_flight": counts.claimed,
         "published": line.published,
         "last_published_at": iso(line.last_published_at),
+        "oldest_waiting_since": iso(line.oldest_waiting_at),
+        "overdue": line.overdue,
         "quarantined": counts.quarantined,
         "vanished": counts.vanished,
         "last_error": state.last_error,

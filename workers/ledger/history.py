@@ -12,7 +12,7 @@ from workers.ledger.engine import Database
 from workers.ledger.polls import count
 from workers.ledger.routes import route_state
 from workers.ledger.states import CLAIMED, State
-from workers.ledger.tables import owners, paths, routes, versions
+from workers.ledger.tables import meta, owners, paths, routes, versions
 from workers.ledger.values import Counts, RouteState
 
 
@@ -86,6 +86,10 @@ class RouteSummary:
     state: RouteState
     counts: Counts
     last_published_at: float | None
+    oldest_waiting_at: float | None
+    """When the oldest version not yet published was first seen."""
+    quiet_since: float
+    """The last publication; before the first one, the first complete listing, or the ledger's beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,12 @@ class Gauged:
     """What monitoring asks of a route.
 
     oldest_waiting_s: age of the oldest version not yet published, 0 where there is none. complete_at: epoch
-    seconds of the last complete listing. files: versions by state.
+    seconds of the last complete listing. quiet_s: since a file was published. files: versions by state.
     """
 
     oldest_waiting_s: float
     complete_at: float | None
+    quiet_s: float
     files: dict[str, int]
 
 
@@ -149,14 +154,14 @@ class History:
             now = self._database.now(connection)
             for name in names:
                 row = connection.execute(select(routes).where(routes.c.route == name)).one_or_none()
-                last = select(func.max(versions.c.published_at)).where(
-                    versions.c.route == name, versions.c.published_at.is_not(None)
-                )
+                last = _last_published_at(connection, name)
                 found.append(
                     RouteSummary(
                         state=RouteState(name) if row is None else route_state(row),
                         counts=count(connection, name, now),
-                        last_published_at=connection.execute(last).scalar(),
+                        last_published_at=last,
+                        oldest_waiting_at=_oldest_waiting_at(connection, name),
+                        quiet_since=_quiet_since(connection, name, last),
                     )
                 )
         return found
@@ -175,10 +180,36 @@ def _gauged(connection: Connection, name: str, now: float) -> Gauged:
         .tuples()
         .all()
     )
-    open_ones = versions.c.state.in_([State.WAITING, State.READY, State.PUBLISHING])
-    oldest = connection.execute(select(func.min(versions.c.first_seen_at)).where(mine, open_ones)).scalar()
+    oldest = _oldest_waiting_at(connection, name)
     complete_at = connection.execute(select(routes.c.complete_at).where(routes.c.route == name)).scalar()
-    return Gauged(0.0 if oldest is None else max(0.0, now - oldest), complete_at, dict(by_state))
+    return Gauged(
+        oldest_waiting_s=0.0 if oldest is None else max(0.0, now - oldest),
+        complete_at=complete_at,
+        quiet_s=now - _quiet_since(connection, name, _last_published_at(connection, name)),
+        files=dict(by_state),
+    )
+
+
+def _last_published_at(connection: Connection, name: str) -> float | None:
+    # Not the empty digest: a file that was kept in favour of another was not published.
+    published = and_(versions.c.route == name, versions.c.published_at.is_not(None), versions.c.sha256 != "")
+    return connection.execute(select(func.max(versions.c.published_at)).where(published)).scalar()
+
+
+def _oldest_waiting_at(connection: Connection, name: str) -> float | None:
+    open_ones = versions.c.state.in_([State.WAITING, State.READY, State.PUBLISHING])
+    oldest = select(func.min(versions.c.first_seen_at)).where(versions.c.route == name, open_ones)
+    return connection.execute(oldest).scalar()
+
+
+def _quiet_since(connection: Connection, name: str, last_published_at: float | None) -> float:
+    if last_published_at is not None:
+        return last_published_at
+    listed = connection.execute(select(routes.c.first_complete_at).where(routes.c.route == name)).scalar()
+    if listed is not None:
+        return float(listed)
+    began = connection.execute(select(meta.c.value).where(meta.c.key == "created_at")).scalar_one()
+    return float(began)
 
 
 def _files() -> Select[Any]:

@@ -14,7 +14,6 @@ from workers.settings import Endpoint, Route, Settings
 
 _ROUTES: dict[str, Callable[[Route], bool]] = {
     "local": lambda route: not isinstance(route.local, Path),
-    "expect": lambda route: route.expect is not None,
 }
 _ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {
     "resume_uploads": lambda endpoint: endpoint.resume_uploads,
