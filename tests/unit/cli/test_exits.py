@@ -15,6 +15,7 @@ FAILURES = [
     (errors.UnknownName("route", "statments", "statements"), 2),
     (errors.BrokerNotRunning("/var/lib/towline", "start `towline up`"), 2),
     (errors.LedgerRefused("/var/lib/towline/ledger.db", "written by Towline 9"), 2),
+    (errors.LedgerUnavailable("postgresql://db/towline", "the connection was refused"), 3),
     (errors.LoginRefused("bank", "530 no"), 4),
     (errors.CertificateRefused("bank", "self-signed certificate"), 4),
     (errors.PermissionRefused("bank", "/outgoing", "550 no"), 4),
