@@ -46,6 +46,7 @@ class CuttingProxy:
         self._orders: deque[tuple[Callable[[], int], list[int], threading.Event]] = deque()
         self._bell, self._ear = socket.socketpair()
         self._running = True
+        self._now = time.monotonic()
         self._listeners: list[socket.socket] = []
         for lane in (self.control, self.data):
             lane.strike = lambda kind, lane=lane: self._strike(lane, kind)  # type: ignore[misc]
@@ -106,6 +107,7 @@ class CuttingProxy:
                     order, answer, done = self._orders.popleft()
                     answer.append(order())
                     done.set()
+                self._now = time.monotonic()
                 for line in self._resting():
                     self._watch(line)
         finally:
@@ -249,7 +251,7 @@ class CuttingProxy:
 
     def _watch(self, line: Line) -> None:
         """Tells the selector what this line waits for now."""
-        now = time.monotonic()
+        now = self._now
         for flow, back in ((line.up, line.down), (line.down, line.up)):
             end = flow.source
             if end.fileno() == -1:
@@ -274,7 +276,8 @@ class CuttingProxy:
 
     def _patience(self) -> float | None:
         """Seconds until a line of limited rate may go on."""
-        now = time.monotonic()
+        # By the same clock that found a flow still resting: one whose rest ended since is watched by nobody.
+        now = self._now
         pauses = [flow.rested_until - now for line in self._resting() for flow in line.flows]
         return min((pause for pause in pauses if pause > 0), default=None)
 

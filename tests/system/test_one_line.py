@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 WITHIN = 60.0  # seconds, on a busy machine
 
 
-# Long: who waits in vain loses its place in the queue, so a busy machine can take more than a minute over it.
+# Long: each file of the backlog takes as long as anybody waits, and there are twelve.
 @pytest.mark.long
 def test_two_routes_come_through_one_line_while_every_process_wants_it(
     start_server: Callable[..., FtpServer], valkey: Valkey, tmp_path: Path
