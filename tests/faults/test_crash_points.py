@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -28,15 +27,13 @@ from tests.servers.certificates import Certificates
 from tests.servers.kinds import KINDS
 from tests.servers.postgres import Databases
 from tests.servers.server import FtpServer
-from tests.witness.verdict import Row, verdict
+from tests.witness import books
+from tests.witness.verdict import verdict
 from tests.witness.watcher import Folders, Watcher
 from tests.witness.writer import Journal, Writer
 from workers.crashpoints import NAMES
 from workers.ledger import Ledger
-from workers.ledger.values import temp_name
 from workers.settings import Settings
-from workers.stores.local import LocalFolder
-from workers.stores.naming import TEMP_PREFIX
 
 ROUTE = "statements"
 LEASE_S = 1.0
@@ -45,8 +42,6 @@ BODIES = {"a": 300_000, "b.xml": 2_000, "c": 40_000, "d": 500, "e": 1_000}
 
 KINDS_OF_ROUTE = {"keep": "keep", "delete": "delete", "move": "move:/{}/archive"}
 """What becomes of the source, by the kind's name; {}: the folder of the test on the server."""
-
-OVER = {"FINISHED", "SUPERSEDED", "VANISHED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +218,11 @@ class Scene:
         """What is not at its end: files, and announcements of files."""
         told = self.told()
         with closing(self.ledger()) as ledger:
-            return [
-                f"{row.path!r} {row.state} {row.last_error or row.after_error}"
-                for row in ledger.history.rows(ROUTE, limit=100)
-                if row.state not in OVER or (row.sha256 and row.version_id not in told)
+            rows = ledger.history.rows(ROUTE, limit=100)
+            untold = [
+                f"{row.path!r} not announced" for row in rows if row.sha256 and row.version_id not in told
             ]
+            return books.unfinished(ledger, ROUTE) + untold
 
     def ledger(self) -> Ledger:
         """The ledger, opened once more."""
@@ -243,36 +238,12 @@ class Scene:
         """Everything is finished, and the seven sets are empty."""
         assert self.unfinished() == []
         with closing(self.ledger()) as ledger:
-            rows = ledger.history.rows(ROUTE, limit=100)
-            published = [
-                Row(ROUTE, Path(row.local).name, row.sha256) for row in rows if row.local and row.sha256
-            ]
-            # Whoever comes next takes over what the dead have left. Where nobody will come, since the file is
-            # gone, upkeep removes it in the end.
-            given_up = self._temps_of_the_gone(ledger)
-            orphaned = self._temps() - given_up
-            store = LocalFolder(self.folders.target)
-            store.sweep(ledger.claims.temps(ROUTE, str(self.folders.target)), idle=0.0)
-            found = verdict(self.journal, self.watcher, published, orphaned | self._temps())
+            temps = books.orphans(ledger, ROUTE, self.folders.target)
+            found = verdict(self.journal, self.watcher, books.published(ledger, ROUTE), temps)
         assert found.clean, str(found)
         there = {name for name in self.writer.names() if not name.endswith(".done")}
         if self._settings["routes"][ROUTE]["after"] != "keep":
             assert there == set()
-
-    def _temps(self) -> set[str]:
-        return {file.name for file in self.folders.target.glob(f"{os.fsdecode(TEMP_PREFIX)}*")}
-
-    def _temps_of_the_gone(self, ledger: Ledger) -> set[str]:
-        rows = ledger.history.rows(ROUTE, limit=100)
-        gone = {row.path for row in rows if row.latest and row.state == "VANISHED"}
-        versions = [row.version_id for row in rows if row.path in gone]
-        numbers = range(1, 2 * len(self.journal.arrivals) + 10)
-        return {
-            temp_name(ledger.id, path_id, version, fence)
-            for version in versions
-            for path_id in numbers
-            for fence in range(1, 10)
-        }
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,70 @@
+"""What the ledger says of a route, as the verdict needs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import select
+
+from tests.witness.verdict import Row
+from workers.ledger import Ledger
+from workers.ledger.states import State
+from workers.ledger.tables import paths, versions
+from workers.ledger.values import temp_name
+from workers.stores.local import LocalFolder
+from workers.stores.naming import TEMP_PREFIX
+
+_OVER = {State.FINISHED, State.SUPERSEDED, State.VANISHED}
+_ALL = 1_000_000
+
+
+def published(ledger: Ledger, route: str) -> list[Row]:
+    """What it has published, by final name; what was kept in favour of another has no bytes."""
+    return [
+        Row(route, Path(row.local).name, row.sha256)
+        for row in ledger.history.rows(route, limit=_ALL)
+        if row.local and row.sha256
+    ]
+
+
+def unfinished(ledger: Ledger, route: str) -> list[str]:
+    """The versions with which something is still to be done, a line each."""
+    return [
+        f"{row.path!r} {row.state} {row.last_error or row.after_error or ''}".strip()
+        for row in ledger.history.rows(route, limit=_ALL)
+        if row.state not in _OVER
+    ]
+
+
+def orphans(ledger: Ledger, route: str, target: Path) -> list[str]:
+    """Temps that nobody will go on with, once all is finished.
+
+    Whoever claims a path next takes over what the dead have left for it. Where nobody will, since the file is
+    gone, that is upkeep's, after a while; here it is done at once.
+    """
+    left = _temps(target) - _of_the_gone(ledger, route)
+    LocalFolder(target).sweep(ledger.claims.temps(route, str(target)), idle=0.0)
+    return sorted(left | _temps(target))
+
+
+def _temps(target: Path) -> set[str]:
+    return {file.name for file in target.glob(f"{os.fsdecode(TEMP_PREFIX)}*")}
+
+
+def _of_the_gone(ledger: Ledger, route: str) -> set[str]:
+    """The names of temps of paths whose last version is gone."""
+    latest = versions.alias("latest")
+    asked = (
+        select(paths.c.path_id, paths.c.fence, versions.c.version_id)
+        .join(versions, versions.c.path_id == paths.c.path_id)
+        .join(latest, latest.c.path_id == paths.c.path_id)
+        .where(paths.c.route == route, latest.c.latest, latest.c.state == State.VANISHED)
+    )
+    with ledger._database.read() as connection:
+        rows = connection.execute(asked).all()
+    return {
+        temp_name(ledger.id, row.path_id, row.version_id, fence)
+        for row in rows
+        for fence in range(1, row.fence + 1)
+    }
