@@ -40,7 +40,7 @@ Contents = dict[bytes, list[bytes]]
 class Point:
     """A moment of the way: what the disk is sure of, the ledger with its lock files, the server's files.
 
-    published: the newest published content by name. intended: names with an open intent.
+    published: the newest published content by name. intended: the contents with an open intent, by name.
     """
 
     label: str
@@ -48,7 +48,7 @@ class Point:
     ledger: dict[str, bytes]
     server: dict[bytes, bytes]
     published: dict[bytes, bytes]
-    intended: frozenset[bytes]
+    intended: dict[bytes, bytes]
 
 
 class Recording:
@@ -100,13 +100,14 @@ class Recording:
         if not hasattr(self, "one"):
             return
         published: dict[bytes, bytes] = {}
-        intended: set[bytes] = set()
+        intended: dict[bytes, bytes] = {}
         for row in sorted(self.one.ledger.history.rows(limit=99), key=lambda row: row.version_id):
             name = row.path.removeprefix(b"/")
+            [content] = [one for one in self.sent[name] if len(one) == row.size]
             if row.state in (State.PUBLISHED, State.FINISHED):
-                [published[name]] = [one for one in self.sent[name] if len(one) == row.size]
+                published[name] = content
             elif row.state == State.PUBLISHING:
-                intended.add(name)
+                intended[name] = content
         ledger = {
             str(one.relative_to(self.folder)): one.read_bytes()
             for one in self.folder.rglob("*")
@@ -115,7 +116,7 @@ class Recording:
         cut = copy.deepcopy(self._cut)
         server = dict(self.server.files)
         label = f"{len(self.points)}: {label}"
-        self.points.append(Point(label, cut, ledger, server, published, frozenset(intended)))
+        self.points.append(Point(label, cut, ledger, server, published, intended))
 
     def recover(self, point: Point, image: Image, patch: pytest.MonkeyPatch) -> dict[str, bytes]:
         """Put this image and the point's ledger in place, start anew, and work until nothing is due."""
@@ -204,6 +205,9 @@ def test_what_has_a_final_name_or_is_published_is_whole_after_a_power_cut(
                 known = recording.sent[name]
                 newer = known[known.index(content) :] if keys.get("on_exists") != "version" else [content]
                 assert set(newer) & set(there.values()), f"published and lost: {name!r} at {point.label}"
+            for name, content in point.intended.items():
+                # By this an open intent is settled: no temp of that name means that it was renamed.
+                assert content in image.values(), f"neither temp nor file: {name!r} at {point.label}"
             for name in recording.known(point):
                 copies = set(recording.sent[name]) & set(there.values())
                 assert copies or b"/" + name in point.server, f"deleted early: {name!r} at {point.label}"
@@ -264,7 +268,7 @@ def test_without_fsync_no_more_is_lost_than_is_said(
     harmed = 0
     for point, image in draw.sample(cases, RECOVERED // 2):
         found = recording.recover(point, image, monkeypatch)
-        may_be_lost = set(point.published) | point.intended
+        may_be_lost = set(point.published) | set(point.intended)
         for name, contents in recording.known(point).items():
             assert point.server[b"/" + name] in contents, "the source stays"
             whole = found.get(name.decode()) == point.server[b"/" + name]
