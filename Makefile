@@ -1,7 +1,7 @@
 # Each target sets up what it needs. Python 3.11 or later and make are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lock fuzz
+.PHONY: help demo test test-all check bench lock fuzz
 
 # What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
 ARGS ?=
@@ -20,6 +20,7 @@ help:
 	@echo 'make test-all  with the long matrices'
 	@echo 'make check     format, lint, types, direction of imports'
 	@echo 'make fuzz      the parsers under a coverage-guided fuzzer, ten minutes each; make fuzz FUZZ_SECONDS=60'
+	@echo 'make bench     Towline beside curl, lftp, rclone and ftplib; hours. ARGS=--quick: two minutes'
 	@echo 'make lock      pin the newest versions that pyproject.toml allows'
 
 demo: .venv/installed
@@ -55,6 +56,10 @@ $(FUZZ)/installed:
 	@$(FUZZ)/bin/python -m pip --disable-pip-version-check -qq install atheris==3.0.0
 	@touch $@
 
+# Adds to results/performance.json, and makes the page beside it; ARGS="--out docs" makes the one that is kept.
+bench: .venv/installed-bench
+	@$(BIN)/python -m tests.bench $(ARGS)
+
 # One set of pins for every Python and platform, with hashes, and without the address they came from.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --upgrade pyproject.toml
@@ -76,4 +81,8 @@ lock: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed requirements-dev.lock
 	@$(PIP) install --require-hashes --no-build-isolation -r requirements-dev.lock
+	@touch $@
+
+.venv/installed-bench: .venv/installed-dev requirements-bench.lock
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements-bench.lock
 	@touch $@

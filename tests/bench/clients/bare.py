@@ -1,0 +1,101 @@
+"""The least a client can do: what a server serves when nothing is proven, checked or written down.
+
+Replies are read, and of their codes only the first digit is looked at. The next EPSV leaves with RETR, so
+that one round trip a file is saved; what comes is read into one buffer and thrown away.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import sys
+
+from tests.bench.clients.job import Job, on_all_lines
+
+BLOCK = 256 * 1024
+
+
+class Bare:
+    """A control connection."""
+
+    def __init__(self, job: Job) -> None:
+        self._context = ssl.create_default_context(cafile=job.ca_file)
+        self._host = job.host
+        self._rest = b""
+        self._sock: socket.socket = socket.create_connection((job.host, job.port), 30)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.reply()
+        self.ask("AUTH TLS")
+        self._tls = self._sock = self._context.wrap_socket(self._sock, server_hostname=job.host)
+        self.ask(f"USER {job.user}")
+        for command in (f"PASS {job.password}", "PBSZ 0", "PROT P", "TYPE I"):
+            self.ask(command)
+
+    def send(self, *commands: str) -> None:
+        """All in one flight."""
+        self._sock.sendall("".join(f"{command}\r\n" for command in commands).encode())
+
+    def reply(self) -> str:
+        """The last line of the next reply."""
+        while True:
+            line, end, rest = self._rest.partition(b"\r\n")
+            if not end:
+                self._rest += self._sock.recv(4096)
+            else:
+                self._rest = rest
+                if re.match(rb"\d{3} ", line):
+                    if line[:1] in b"45":
+                        raise OSError(line.decode())
+                    return line.decode()
+
+    def ask(self, command: str) -> str:
+        """One command and its reply."""
+        self.send(command)
+        return self.reply()
+
+    def dial(self) -> socket.socket:
+        """Connect to the port of the EPSV reply that comes next."""
+        port = int(self.reply().rpartition("(|||")[2].partition("|")[0])
+        data = socket.create_connection((self._host, port), 30)
+        data.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return data
+
+    def shake_hands(self, data: socket.socket) -> ssl.SSLSocket:
+        """TLS, resumed."""
+        return self._context.wrap_socket(data, server_hostname=self._host, session=self._tls.session)
+
+
+def one_line(job: Job, number: int) -> None:
+    """Connect, and move this line's share."""
+    line, buffer = Bare(job), bytearray(BLOCK)
+    commands = {"down": "RETR", "up": "STOR", "list": "LIST", "poll": "LIST"}
+    verb = commands[job.direction]
+    paths = [job.path(name) for name in job.share(number)] or [job.remote]
+    line.send("EPSV")
+    for turn, path in enumerate(paths):
+        plain = line.dial()
+        line.send(f"{verb} {path}", *["EPSV"] * (turn + 1 < len(paths)))
+        line.reply()
+        data = line.shake_hands(plain)
+        if job.direction == "up":
+            data.sendall((job.local / path.rpartition("/")[2]).read_bytes())
+            data.setblocking(False)
+            try:
+                data.unwrap()
+            except (ssl.SSLWantReadError, OSError):
+                socket.socket.shutdown(data, socket.SHUT_WR)
+        elif job.direction in ("list", "poll"):
+            while block := data.recv(BLOCK):
+                sys.stdout.buffer.write(block)
+        else:
+            while data.recv_into(buffer):
+                pass
+        if job.direction != "up":
+            data.close()
+        line.reply()
+        data.close()
+
+
+if __name__ == "__main__":
+    on_all_lines(Job.given(), one_line)

@@ -1,0 +1,179 @@
+"""One turn of a program: how long it took, and what it, and the server, used for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+LOOK_EVERY_S = 0.05  # at the memory; its highest mark is the kernel's, so nothing between two looks is lost
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class TurnFailed(Exception):
+    """The program ended with an error, too late, or without having done its work; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run. environment: beside PATH, HOME and the language, which all get."""
+
+    argv: tuple[str | Path, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def shown(self, hidden: Mapping[str, str]) -> str:
+        """As one would type it, with `hidden` texts (passwords, scratch folders) replaced."""
+        variables = [f"{name}={value}" for name, value in self.environment.items() if name.isupper()]
+        text = " ".join([*map(shlex.quote, variables), *(shlex.quote(str(word)) for word in self.argv)])
+        for secret, name in hidden.items():
+            text = text.replace(secret, name)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A turn. CPU seconds are user and system together; peak_bytes: resident, of the whole process tree.
+
+    round_trips: counted on the far link; None elsewhere. own_s: seconds the program itself counts as work.
+    """
+
+    wall_s: float
+    client_cpu_s: float
+    server_cpu_s: float
+    peak_bytes: int
+    round_trips: int | None = None
+    own_s: float | None = None
+
+
+def run(
+    command: Command,
+    *,
+    scratch: Path,
+    server_pid: int,
+    limit_s: float,
+    namespace: contextlib.AbstractContextManager[object] | None = None,
+) -> Sample:
+    """Run a program to its end. namespace: entered while it is started. Raises TurnFailed."""
+    server_before = cpu_of_tree(server_pid)
+    log = scratch / "output"
+    with log.open("wb") as output:
+        began = time.monotonic()
+        with namespace or contextlib.nullcontext():
+            process = subprocess.Popen(
+                command.argv,
+                env=surroundings(scratch) | dict(command.environment),
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        with _Memory(process.pid) as memory:
+            timer = threading.Timer(limit_s, _kill_group, [process.pid])
+            timer.start()
+            _, status, used = os.wait4(process.pid, 0)
+            wall_s = time.monotonic() - began
+            timer.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    _kill_group(process.pid)  # what outlived it
+    if wall_s >= limit_s:
+        raise TurnFailed(f"stopped after {limit_s:.0f} s")
+    if process.returncode:
+        raise TurnFailed(f"exit code {process.returncode}: {last_line(log)}")
+    server_cpu = cpu_of_tree(server_pid) - server_before
+    return Sample(wall_s, used.ru_utime + used.ru_stime, server_cpu, memory.peak)
+
+
+def count_syscalls(command: Command, *, scratch: Path, limit_s: float) -> int | None:
+    """How many system calls a run makes; None where strace can't be had, or may not look."""
+    strace = shutil.which("strace")
+    if strace is None:
+        return None
+    summary = scratch / "strace"
+    traced = Command((strace, "-f", "-c", "-o", summary, *command.argv), command.environment)
+    try:
+        run(traced, scratch=scratch, server_pid=os.getpid(), limit_s=limit_s)
+    except TurnFailed:
+        return None
+    total = re.search(r"^100\.00\s.*?(\d+)(?:\s+\d+)?\s+total$", summary.read_text(), re.MULTILINE)
+    return int(total[1]) if total else None
+
+
+def surroundings(home: Path) -> dict[str, str]:
+    """The environment of every contestant: nothing of the user's own."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC"}
+
+
+def cpu_of_tree(pid: int) -> float:
+    """CPU seconds of a process and of all below it, those included that it has waited for."""
+    total = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        for one in [first, *first.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += sum(one.cpu_times()[:4])
+    return total
+
+
+def last_line(log: Path) -> str:
+    """What a program said last."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+class _Memory:
+    """Watches the resident memory of a process tree; `peak` is in bytes."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="bench-memory", daemon=True)
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            self.peak = max(self.peak, peak_of_tree(self._pid))
+
+    def __enter__(self) -> _Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def peak_of_tree(pid: int) -> int:
+    """The highest marks (bytes) of all processes that are in the tree now.
+
+    getrusage() would not do: a child takes its parent's mark over.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        return sum(_high_water(one.pid) for one in [first, *first.children(recursive=True)])
+    return 0
+
+
+def _high_water(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    mark = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(mark[1]) * 1024 if mark else 0
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,19 @@
+"""The measurements that are no contest, by the names under which `--only` and the results know them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench.items import Scale
+from tests.bench.limits import limits
+from tests.bench.phases import small_file
+from tests.bench.recovery import recovery
+from tests.servers.certificates import Certificates
+
+SPECIALS: dict[str, Callable[[Path, Certificates, Scale], Any]] = {
+    "limits": limits,
+    "recovery": recovery,
+    "phases": small_file,
+}
