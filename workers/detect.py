@@ -30,7 +30,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 from workers.ftps.listing import Entry
@@ -80,6 +80,11 @@ class Rules:
             depth=route.max_depth if route.recursive else 0,
             left_out=_globs(whole) if whole else None,
         )
+
+    def told(self) -> str:
+        """All of them in words: the same for rules that decide the same."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return repr([one.pattern if isinstance(one, re.Pattern) else one for one in values])
 
     def marker(self, name: bytes) -> bytes | None:
         """The name (or path) of the marker that has to be beside a file; None: the route asks for none."""

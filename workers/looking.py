@@ -11,16 +11,19 @@ its ancestors. Where neither tells, `max_depth` ends it.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from workers.errors import ListingFailed, StoreRefused
 from workers.ftps.connection import Connection
+from workers.ftps.entry import Entry, as_told
 from workers.ftps.errors import Forbidden, Missing, Refused
-from workers.ftps.listing import Entry
 from workers.names import printable
 from workers.session import Session, Tally
 from workers.stores.naming import joined, refusal
@@ -40,6 +43,15 @@ class Listed:
     entries: list[Entry]
     complete: bool
     reason: str | None
+    left_out: int = 0
+    """Entries that were counted and not kept, since there were more than `look` was to keep: then all."""
+    digest: str | None = None
+    """The same for two looks that found the same files, by their names, sizes and times; None: not taken."""
+
+    @property
+    def count(self) -> int:
+        """How many entries there were."""
+        return len(self.entries) + self.left_out
 
 
 def look(
@@ -49,16 +61,18 @@ def look(
     tally: Tally,
     depth: int = 0,
     enters: Callable[[bytes], bool] = lambda _: True,
+    keep: int | None = None,
 ) -> Listed:
     """List a folder, and the folders below it down to `depth` levels.
 
-    enters: whether a folder, by its path below `folder`, is to be listed at all. Raises `ftps.errors.Missing`
+    enters: whether a folder, by its path below `folder`, is to be listed at all. keep: of a listing with more
+    entries than this only its digest is wanted, and its memory is not spent. Raises `ftps.errors.Missing`
     or `Forbidden` where the folder itself can't be listed (`Refused` where nobody can tell which), and what
     `Session.run` raises.
     """
-    walk = _Walk(folder, depth, enters, session.progress)
+    walk = _Walk(folder, depth, enters, session.progress, sys.maxsize if keep is None else keep)
     session.run(walk.go_on, name=f"list {printable(folder)}", tally=tally)
-    return Listed(walk.entries, not walk.reasons, "; ".join(walk.reasons) or None)
+    return walk.listed()
 
 
 def scan(process: Process, route: Route, rules: Rules) -> Listed:
@@ -80,6 +94,57 @@ class _Folder:
     shapes: frozenset[int]
     """What its ancestors listed, a number each."""
 
+    def below(self, name: bytes) -> bytes:
+        """The path of what is called `name` in it."""
+        return joined(self.relative, name) if self.relative else name
+
+
+_CHUNK = 1000
+"""Entries that are looked at together."""
+
+
+class _Content:
+    """What one folder holds, as it is being listed. shape: the same for the same entries, in any order.
+
+    folders, shape: of a walk that goes deeper.
+    """
+
+    def __init__(self, deep: bool, keep: int) -> None:
+        self._deep = deep
+        self._keep = keep
+        self.count = 0
+        self.entries: list[Entry] = []
+        self.folders: list[Entry] = []
+        self.shape = 0
+        self.digest = hashlib.sha256()
+        self._files = False
+        self._unique = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether `entries` are all of them."""
+        return self.count == len(self.entries)
+
+    @property
+    def tells_itself(self) -> bool:
+        """Whether such entries, met again, are the same folder: `x/x` made by one command look alike, too."""
+        return bool(self.folders) and (self._files or self._unique)
+
+    def add(self, chunk: list[Entry]) -> None:
+        """The next entries."""
+        told = [as_told(entry) for entry in chunk if entry.kind == "file"]
+        self.digest.update(repr(told).encode())
+        if self._deep:
+            self.shape = (self.shape + sum(map(tuple.__hash__, chunk))) & 0xFFFF_FFFF_FFFF_FFFF
+            self.folders += [entry for entry in chunk if entry.kind == "dir"]
+            self._files = self._files or bool(told)
+            self._unique = self._unique and all(entry.unique for entry in chunk)
+        if self.kept and self.count + len(chunk) <= self._keep:
+            self.entries += chunk
+        else:
+            self.entries = []
+        self.count += len(chunk)
+
 
 _SHOWN_REASONS = 3
 """So many folders are named in a reason; a tree may be forbidden as a whole."""
@@ -89,22 +154,36 @@ class _Walk:
     """Where a walk stands, so that it goes on after its line was replaced."""
 
     def __init__(
-        self, top: bytes, depth: int, enters: Callable[[bytes], bool], progress: Callable[[], None]
+        self,
+        top: bytes,
+        depth: int,
+        enters: Callable[[bytes], bool],
+        progress: Callable[[], None],
+        keep: int,
     ) -> None:
         self._top = top
         self._depth = depth
         self._enters = enters
         self._progress = progress
+        self._keep = keep
         self._left = deque([_Folder(b"", None, (), frozenset())])
         self._incomplete: list[str] = []
         self._more = 0
-        self.entries: list[Entry] = []
+        self._entries: list[Entry] = []
+        self._count = 0
+        self._digest = hashlib.sha256()
 
-    @property
-    def reasons(self) -> list[str]:
-        """Why this is not the whole tree; [] where it is."""
+    def listed(self) -> Listed:
+        """What the walk has found by now."""
         more = [f"and {self._more} folders more"] if self._more else []
-        return self._incomplete + more
+        reasons = self._incomplete + more
+        return Listed(
+            self._entries,
+            not reasons,
+            "; ".join(reasons) or None,
+            self._count - len(self._entries),
+            self._digest.hexdigest(),
+        )
 
     def go_on(self, line: Connection) -> None:
         """List what is left; the operation of a session."""
@@ -115,38 +194,51 @@ class _Walk:
 
     def _list(self, line: Connection, folder: _Folder) -> None:
         path = joined(self._top, folder.relative) if folder.relative else self._top
+        content = _Content(self._depth > 0, self._keep - len(self._entries) if self._kept else 0)
         try:
             with line.listing(path) as listing:
-                entries = list(listing)
+                while chunk := list(islice(listing, _CHUNK)):
+                    content.add(chunk)
         except Refused as refused:
             if not folder.relative:
                 raise _told_apart(line, path, refused) from refused
             self._lacks(path, str(refused))
             return
         if listing.reason is not None:
-            if not entries and not folder.relative:
+            if not content.count and not folder.relative:
                 raise _told_apart(line, path, Refused("LIST", 226, listing.reason))
             self._lacks(path, listing.reason)
-        folders = [entry for entry in entries if entry.kind == "dir"]
-        shape = hash(frozenset(map(tuple.__hash__, entries))) if folders and self._depth else 0
-        if shape in folder.shapes and _tells_itself(entries):
+        if content.tells_itself and content.shape in folder.shapes:
             log.info("%s: a loop, cut", printable(path), extra={"action": "walk.loop"})
             return
-        if folder.relative:
-            entries = [entry.within(folder.relative) for entry in entries]
-        self.entries += entries
+        self._take(folder, content)
         if len(folder.above) < self._depth:
-            above, shapes = (*folder.above, folder), folder.shapes | {shape}
+            above, shapes = (*folder.above, folder), folder.shapes | {content.shape}
             self._left.extend(
-                _Folder(joined(folder.relative, entry.name), entry.unique, above, shapes)
-                if folder.relative
-                else _Folder(entry.name, entry.unique, above, shapes)
-                for entry in folders
+                _Folder(folder.below(entry.name), entry.unique, above, shapes)
+                for entry in content.folders
                 if self._goes_into(folder, entry)
             )
 
+    @property
+    def _kept(self) -> bool:
+        return self._count == len(self._entries)
+
+    def _take(self, folder: _Folder, content: _Content) -> None:
+        """Add what a folder holds, now that all of it is known."""
+        self._digest.update(repr((folder.relative, content.digest.digest())).encode())
+        if self._kept and content.kept:
+            self._entries += (
+                [entry.within(folder.relative) for entry in content.entries]
+                if folder.relative
+                else content.entries
+            )
+        else:
+            self._entries = []
+        self._count += content.count
+
     def _goes_into(self, folder: _Folder, entry: Entry) -> bool:
-        relative = joined(folder.relative, entry.name) if folder.relative else entry.name
+        relative = folder.below(entry.name)
         if entry.name in (b".", b".."):
             return False
         if (odd := refusal(entry.name)) is not None:
@@ -184,8 +276,3 @@ def _told_apart(line: Connection, folder: bytes, refused: Refused) -> Refused:
     if kinds or not listing.complete or isinstance(refused, Missing):
         return refused
     return Missing(*said, f"{refused.text} (it is not there)")
-
-
-def _tells_itself(entries: list[Entry]) -> bool:
-    """Whether such entries, met again, are the same folder: `x/x` made by one command look alike, too."""
-    return any(entry.kind == "file" for entry in entries) or all(entry.unique for entry in entries)

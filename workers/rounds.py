@@ -5,6 +5,7 @@ The tasks and the foreground verbs (`towline run`, say) are thin shells around t
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections import Counter
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from workers import detect, errors, local_sources, metrics, room, sources
+from workers import __version__, detect, errors, local_sources, metrics, room, sources
 from workers.crashpoints import crashpoint
 from workers.ftps.errors import Forbidden, Refused
 from workers.ftps.inquiry import Stat
-from workers.ledger import Claim, StalePoll
+from workers.ledger import Claim, Ledger, Poll, StalePoll
 from workers.looking import Listed, look, scan
 from workers.names import parsed, printable
 from workers.process import Process
@@ -29,6 +30,9 @@ from workers.stores.naming import NameRefused, absolute, below
 from workers.transfer import Outcome, fetch_batch
 
 log = logging.getLogger("towline.rounds")
+
+KEPT = 20_000
+"""Entries kept of a listing that may be the same as last time; a longer one that is not is listed again."""
 
 CLEARING_S = 30.0
 """So long a poll goes on with what earlier fetches had to leave undone at the source."""
@@ -103,29 +107,21 @@ def _list_and_compare(
     try:
         began = time.monotonic()
         rules = detect.Rules.of(route, encoding=session.endpoint.encoding)
+        keep = KEPT if under_way.marked else None
         listed = (
-            _listed(process, route, rules, tally)
+            _listed(process, route, rules, tally, keep)
             if route.direction == "pull"
             else scan(process, route, rules)
         )
         counted.update(metrics.of_listing(route.name, time.monotonic() - began))
         crashpoint("listed")
-        decision = detect.decide(
-            listed.entries,
-            ledger.polls.known(route.name, target),
-            rules,
-            under_way.began_at,
+        next_look_in = None
+        if not _nothing_new(ledger, under_way, listed, rules):
+            if listed.left_out:
+                listed = _listed(process, route, rules, tally)
             # A second look before anything counts as gone.
-            complete=listed.complete and not _has_shrunk(before.listed_count, len(listed.entries)),
-            first=ledger.routes.get(route.name).first_complete_at is None,
-        )
-        ledger.polls.apply(
-            under_way,
-            decision.changes,
-            complete=listed.complete,
-            reason=listed.reason,
-            listed=len(listed.entries),
-        )
+            whole = listed.complete and not _has_shrunk(before.listed_count, listed.count)
+            next_look_in = _compare(ledger, under_way, listed, rules, whole=whole)
     except StalePoll:
         # This poll froze, and another has listed the folder since: its listing counts, this one does not.
         return Skipped(route.name, "polling")
@@ -137,18 +133,60 @@ def _list_and_compare(
     except (errors.TowlineError, Refused) as failure:
         # The listing was good and is in the ledger; what is due at the source stays due.
         log.warning("%s: sources not cleared: %s", route.name, failure, extra={"action": "sources.left"})
-    counts = ledger.polls.counts(route.name)
+    counts = ledger.polls.work(route.name)
     if not (counts.ready or counts.later or counts.claimed):
         ledger.routes.taken_again(route.name)  # nothing waits for room any more
     return Polled(
         route.name,
-        len(listed.entries),
+        listed.count,
         listed.complete,
         listed.reason,
         counts.ready,
         counts.waiting,
-        decision.next_look_in,
+        next_look_in,
     )
+
+
+def _nothing_new(ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules) -> bool:
+    """Whether this is the listing of last time, and nothing waits; the poll is ended then."""
+    mark = _mark(poll, listed, rules)
+    return mark is not None and poll.marked and ledger.polls.confirm(poll, mark, listed=listed.count)
+
+
+def _mark(poll: Poll, listed: Listed, rules: detect.Rules) -> str | None:
+    """What a complete listing is known by, together with all that decides what it means."""
+    if listed.digest is None or not listed.complete:
+        return None
+    told = repr((__version__, listed.digest, rules.told(), poll.target))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _compare(ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules, *, whole: bool) -> float | None:
+    """Write down what is new about a listing, and end the poll; seconds until the next look at it.
+
+    whole: what it lacks is gone.
+    """
+    decision = detect.decide(
+        listed.entries,
+        ledger.polls.known(poll.route, poll.target, named=_named_in(listed, rules)),
+        rules,
+        poll.began_at,
+        complete=whole,
+        first=ledger.routes.get(poll.route).first_complete_at is None,
+    )
+    ledger.polls.apply(
+        poll,
+        decision.changes,
+        complete=listed.complete,
+        reason=listed.reason,
+        listed=listed.count,
+        mark=_mark(poll, listed, rules) if whole else None,
+    )
+    return decision.next_look_in
+
+
+def _named_in(listed: Listed, rules: detect.Rules) -> set[bytes]:
+    return {rules.path(entry.name) for entry in listed.entries if entry.kind == "file"}
 
 
 def _has_shrunk(before: int | None, now: int) -> bool:
@@ -160,16 +198,18 @@ def _has_shrunk(before: int | None, now: int) -> bool:
     return now * 2 < (before or 0)
 
 
-def _listed(process: Process, route: Route, rules: detect.Rules, tally: Tally) -> Listed:
-    """The route's remote folder. Raises ListingFailed when nothing usable came."""
+def _listed(
+    process: Process, route: Route, rules: detect.Rules, tally: Tally, keep: int | None = None
+) -> Listed:
+    """The route's remote folder; see `look`. Raises ListingFailed when nothing usable came."""
     folder, session = printable(route.remote), process.session(route.endpoint)
     try:
-        listed = look(session, route.remote, tally=tally, depth=rules.depth, enters=rules.enters)
+        listed = look(session, route.remote, tally=tally, depth=rules.depth, enters=rules.enters, keep=keep)
     except Forbidden as refusal:
         raise errors.PermissionRefused(route.endpoint, folder, str(refusal)) from refusal
     except Refused as refusal:
         raise errors.ListingFailed(route.name, f"{folder}: {refusal}") from refusal
-    if not listed.complete and not listed.entries:
+    if not listed.complete and not listed.count:
         raise errors.ListingFailed(route.name, f"{folder}: {listed.reason}")
     return listed
 
@@ -230,7 +270,7 @@ def _fetch(
         return Skipped(route.name, "paused")
     ledger.claims.end_leases(_attempts(process))
     session = process.session(route.endpoint)
-    nothing_ready = paths is None and not ledger.polls.counts(route.name).ready
+    nothing_ready = paths is None and not ledger.polls.any_ready(route.name, route.target)
     if nothing_ready and not ledger.sources.any_due(route.name):
         return Fetched(outcome, more=False)
     if paths is None and not nothing_ready and route.direction == "pull":

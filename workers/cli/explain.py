@@ -103,7 +103,8 @@ def _of_state(file: FileRow, known: Explanation, route: Route, rules: Rules, now
         case "CLAIMED" | State.PUBLISHING:
             yield from _in_hand(file, known)
         case State.VANISHED:
-            yield f"gone from the server before it was fetched, seen missing {local_time(file.vanished_at)}"
+            why = file.reason or "gone from the server before it was fetched"
+            yield f"{why}, since {local_time(file.vanished_at)}"
         case State.QUARANTINED:
             tried = f"{counted(file.attempts, 'attempt')} failed: " if file.attempts else ""
             yield f"given up: {tried}{file.reason or file.last_error}"

@@ -44,6 +44,27 @@ def apply(connection: Connection, poll: Poll, chunk: Sequence[Change], now: floa
         connection.execute(insert(versions), [_new_row(poll.route, one, now) for one in fresh])
 
 
+def leave_others(connection: Connection, route: str, target: str, now: float) -> None:
+    """The route's files land in `target` from now on: what waits for another place is given up there.
+
+    It is as if it had vanished, so that it comes back should that place be the route's again.
+    """
+    found = connection.execute(
+        select(versions.c.version_id, versions.c.state, paths.c.owner)
+        .select_from(versions.join(paths, paths.c.path_id == versions.c.path_id))
+        .where(versions.c.route == route, versions.c.state.in_([State.WAITING, State.READY]))
+        .where(paths.c.target != target)
+        .with_for_update(of=versions)
+    )
+    updates: dict[int, dict[str, Any]] = {}
+    for row in found:
+        gone: dict[str, Any] = {"listed": False, "vanished_at": now, "reason": "the route has another target"}
+        if row.owner is None:
+            gone["state"] = after(State(row.state), Step.GONE)
+        updates[row.version_id] = gone
+    write_updates(connection, updates)
+
+
 def _decide(
     change: Changed | Seen | Vanished,
     row: Row[Any],
@@ -69,7 +90,7 @@ def _listed_again(row: Row[Any], ready: bool, now: float, updates: dict[int, dic
     if state is State.VANISHED:
         state = after(state, Step.LISTED_AGAIN)
         # It waits anew: nobody has looked at it while it was away.
-        seen |= {"state": state, "looks": 0, "settled_since": now, "vanished_at": None}
+        seen |= {"state": state, "looks": 0, "settled_since": now, "vanished_at": None, "reason": None}
         row_looks = 0
     elif state is State.WAITING:
         row_looks = row.looks

@@ -10,23 +10,26 @@ in between. A poll that dies half-way leaves nothing to repair: the next one com
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, select, update
+from sqlalchemy import Connection, Result, and_, case, select, text, update
 
 from workers.crashpoints import crashpoint
-from workers.ledger import listings
+from workers.ledger import listings, marks
+from workers.ledger.counts import count, work
 from workers.ledger.engine import Database, insert_missing
 from workers.ledger.errors import StalePoll
 from workers.ledger.owners import Ownership, known_owners
 from workers.ledger.states import State
-from workers.ledger.tables import paths, routes, versions
-from workers.ledger.values import Change, Counts, Known, Poll, Ready, Vanished
+from workers.ledger.tables import LISTED_NOW, paths, routes, versions
+from workers.ledger.values import Change, Counts, Known, Poll, Ready, Vanished, Work
 
 CHUNK_S = 0.05
 _FIRST_CHUNK = 200
 _LARGEST_CHUNK = 2000
+_NAMES = 500
+"""Names that are asked for in one statement."""
 
 
 _READY = (
@@ -70,13 +73,19 @@ class Polls:
             begun = update(routes).where(routes.c.route == route)
             generation = row.generation + 1
             connection.execute(
-                begun.values(generation=generation, poll_owner=owner, poll_until=now + until_s)
+                begun.values(generation=generation, poll_owner=owner, poll_until=now + until_s, target=target)
             )
+            if row.target != target:
+                listings.leave_others(connection, route, target, now)
             self._left.discard((route, row.generation))
-            return Poll(route, target, generation, now)
+            last = marks.last_version(connection, route)
+            return Poll(route, target, generation, now, last, marked=row.mark is not None)
 
-    def known(self, route: str, target: str) -> dict[bytes, Known]:
-        """The latest version of every path of the route, by its name: what a listing is compared with."""
+    def known(self, route: str, target: str, *, named: Collection[bytes] | None = None) -> dict[bytes, Known]:
+        """The latest version of every path of the route, by its name: what a listing is compared with.
+
+        named: of what was not in the last listing, these only: history may be a hundred times the folder.
+        """
         claimed = and_(paths.c.owner.is_not(None), paths.c.claimed_version == versions.c.version_id)
         statement = (
             select(
@@ -94,26 +103,54 @@ class Polls:
                 case((claimed, True), else_=False),
             )
             .join(paths, paths.c.path_id == versions.c.path_id)
-            .where(versions.c.route == route, versions.c.latest, paths.c.target == target)
+            .where(paths.c.target == target)
         )
-        states = {str(state): state for state in State}
+        mine = and_(versions.c.route == route, versions.c.latest)
         found: dict[bytes, Known] = {}
         with self._database.read() as connection:
-            for batch in connection.execute(statement).partitions(5000):
-                for row in batch:
-                    path_id, version_id, path, size, modified, precision, unique, state, *rest = row
-                    found[path] = Known(
-                        path_id, version_id, path, size, modified, precision, unique, states[state], *rest
-                    )
+            if named is None:
+                _add_known(found, connection.execute(statement.where(mine)))
+                return found
+            # Written out rather than bound: SQLite uses a partial index only where it sees its condition.
+            listed = statement.where(versions.c.route == route, text(LISTED_NOW))
+            _add_known(found, connection.execute(listed))
+            others = [path for path in named if path not in found]
+            for start in range(0, len(others), _NAMES):
+                some = paths.c.remote.in_(others[start : start + _NAMES])
+                _add_known(
+                    found,
+                    connection.execute(statement.where(versions.c.latest, paths.c.route == route, some)),
+                )
         return found
 
+    def confirm(self, poll: Poll, mark: str, *, listed: int) -> bool:
+        """End a poll whose listing has this mark, if that says that nothing is new; whether it does.
+
+        The listing was complete, and had so many entries. Raises `StalePoll`.
+        """
+        with self._database.write() as connection:
+            row = self._still_newest(connection, poll)
+            now = self._database.now(connection)
+            if not marks.holds(connection, row, mark, now):
+                return False
+            self._end(connection, poll, row, now, complete=True, reason=None, listed=listed)
+            return True
+
     def apply(
-        self, poll: Poll, changes: Sequence[Change], *, complete: bool, reason: str | None, listed: int
+        self,
+        poll: Poll,
+        changes: Sequence[Change],
+        *,
+        complete: bool,
+        reason: str | None,
+        listed: int,
+        mark: str | None = None,
     ) -> None:
         """Write what a listing showed, and end the poll.
 
         complete: whether the listing was whole; an incomplete one (`reason` says why) may add and never take
-        away. listed: how many entries it had. Raises `StalePoll` as soon as another poll of the route has
+        away. listed: how many entries it had. mark: what it is known by, should there be no changes, where
+        that may be remembered (marks.py). Raises `StalePoll` as soon as another poll of the route has
         begun; what was written before stays, and is true.
         """
         if not complete and any(isinstance(change, Vanished) for change in changes):
@@ -129,6 +166,7 @@ class Polls:
                 listings.apply(connection, poll, chunk, now)
                 if start >= len(changes):
                     self._end(connection, poll, row, now, complete=complete, reason=reason, listed=listed)
+                    self._mark(connection, poll, mark if complete and not changes else None)
                     return
                 took = time.monotonic() - began
             crashpoint("applied-chunk")
@@ -152,6 +190,23 @@ class Polls:
         """How many versions of the route are in which state, now."""
         with self._database.read() as connection:
             return count(connection, route, self._database.now(connection))
+
+    def work(self, route: str) -> Work:
+        """How much there is to do on the route, now: however long its history, in a moment."""
+        with self._database.read() as connection:
+            return work(connection, route, self._database.now(connection))
+
+    def any_ready(self, route: str, target: str) -> bool:
+        """Whether a claim would find something now."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            due = (
+                select(versions.c.version_id)
+                .join(paths, paths.c.path_id == versions.c.path_id)
+                .where(versions.c.route == route, versions.c.state.in_([State.READY, State.PUBLISHING]))
+                .where(versions.c.next_attempt_at <= now, paths.c.owner.is_(None), paths.c.target == target)
+            )
+            return connection.execute(due.limit(1)).first() is not None
 
     def first_ready(self, route: str, target: str) -> Ready | None:
         """The file that the next claim would fetch first, now; None where none is ready."""
@@ -178,6 +233,14 @@ class Polls:
             raise StalePoll(poll.route, poll.generation)
         return row
 
+    def _mark(self, connection: Connection, poll: Poll, mark: str | None) -> None:
+        """Remember the mark of a listing in which nothing was new, or forget what was remembered.
+
+        As of the poll's beginning: what happened since, this listing may not have seen.
+        """
+        marked = {"mark": mark, "mark_at": poll.began_at, "mark_version": poll.last_version}
+        connection.execute(update(routes).where(routes.c.route == poll.route).values(**marked))
+
     def _end(
         self,
         connection: Connection,
@@ -203,38 +266,14 @@ class Polls:
         connection.execute(update(routes).where(routes.c.route == poll.route).values(**values))
 
 
-def count(connection: Connection, route: str, now: float) -> Counts:
-    """`Polls.counts`, inside a transaction of the caller's."""
-    per_state = (
-        select(versions.c.state, func.count()).where(versions.c.route == route).group_by(versions.c.state)
-    )
-    by_state: dict[str, int] = dict(connection.execute(per_state).all())
-    # What is in work, or could be: as many rows as there are files to fetch, not as there are files.
-    open_states = [State.READY, State.PUBLISHING]
-    due = versions.c.next_attempt_at <= now
-    mine = paths.c.claimed_version == versions.c.version_id
-    free = paths.c.owner.is_(None)
-    row = connection.execute(
-        select(
-            func.count(case((and_(free, due), 1))).label("ready"),
-            func.coalesce(func.sum(case((and_(free, due), versions.c.size))), 0).label("ready_bytes"),
-            func.count(case((and_(free, due, versions.c.alone), 1))).label("ready_alone"),
-            func.count(case((and_(paths.c.owner.is_not(None), mine), 1))).label("claimed"),
-        )
-        .select_from(versions.join(paths, paths.c.path_id == versions.c.path_id))
-        .where(versions.c.route == route, versions.c.state.in_(open_states))
-    ).one()
-    in_work = sum(by_state.get(state, 0) for state in open_states)
-    return Counts(
-        waiting=by_state.get(State.WAITING, 0),
-        ready=row.ready,
-        ready_bytes=int(row.ready_bytes),
-        ready_alone=row.ready_alone,
-        later=in_work - row.ready - row.claimed,
-        claimed=row.claimed,
-        published=by_state.get(State.PUBLISHED, 0),
-        finished=by_state.get(State.FINISHED, 0),
-        superseded=by_state.get(State.SUPERSEDED, 0),
-        vanished=by_state.get(State.VANISHED, 0),
-        quarantined=by_state.get(State.QUARANTINED, 0),
-    )
+_STATES = {str(state): state for state in State}
+
+
+def _add_known(found: dict[bytes, Known], rows: Result[Any]) -> None:
+    for batch in rows.partitions(5000):
+        row: Any
+        for row in batch:
+            path_id, version_id, path, size, modified, precision, unique, state, *rest = row
+            found[path] = Known(
+                path_id, version_id, path, size, modified, precision, unique, _STATES[state], *rest
+            )

@@ -72,6 +72,12 @@ routes = Table(
     # While the place where the files land takes none: since when, and why.
     Column("refused_at", Double),
     Column("refused_reason", Words),
+    # Where its files land, as the last poll had it.
+    Column("target", Words),
+    # What the last complete listing with nothing new in it was (marks.py); when; the newest version then.
+    Column("mark", String(64)),
+    Column("mark_at", Double),
+    Column("mark_version", BigInteger),
 )
 
 paths = Table(
@@ -182,6 +188,22 @@ Index(
     postgresql_where=text("NOT (latest AND listed)"),
 )
 Index("ix_versions_route", versions.c.route, versions.c.version_id)
+# What a listing may lack: as many as are in the folder, however long the history.
+LISTED_NOW = "versions.latest AND versions.listed"
+Index(
+    "ix_versions_listed",
+    versions.c.route,
+    sqlite_where=text("latest AND listed"),
+    postgresql_where=text("latest AND listed"),
+)
+# What was gone before it could be fetched, by when that was noticed.
+Index(
+    "ix_versions_vanished",
+    versions.c.route,
+    versions.c.vanished_at,
+    sqlite_where=text("state = 'VANISHED'"),
+    postgresql_where=text("state = 'VANISHED'"),
+)
 # An open intent keeps newer versions of its path from being claimed; there are never more than are in hand.
 Index(
     "ix_versions_publishing",
@@ -221,6 +243,8 @@ endpoints = Table(
     # So many lines the server had room for when it refused one more; believed for a while.
     Column("room", Integer),
     Column("room_until", Double),
+    # When a line was closed last; its server may count it for a moment more.
+    Column("left_at", Double),
 )
 
 counters = Table(

@@ -94,11 +94,15 @@ class Poll:
     target: str
     generation: int
     began_at: float
+    last_version: int = 0
+    """The newest version of the route when it began."""
+    marked: bool = False
+    """Whether an earlier listing left its mark: this one may be the same."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """How many versions of a route are in which state; ready, later, claimed: READY and PUBLISHING."""
+class Work:
+    """What there is to do on a route, in versions; ready, later, claimed: READY and PUBLISHING."""
 
     waiting: int = 0
     ready: int = 0
@@ -109,6 +113,12 @@ class Counts:
     later: int = 0
     """Ready, but spaced by an earlier failure."""
     claimed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts(Work):
+    """How many versions of a route are in which state, and what there is to do."""
+
     published: int = 0
     finished: int = 0
     superseded: int = 0
@@ -240,6 +250,15 @@ class HeldLine:
     tls: str | None
     reconnects: Mapping[str, int]
     last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FullServer:
+    """A server that had room for so many lines and no more; believed for `for_s` more seconds."""
+
+    endpoint: str
+    room: int
+    for_s: float
 
 
 @dataclass(frozen=True, slots=True)
