@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+from redis import RedisError
 
 from tasks.announcing import announce
 from tasks.hints import hint
-from workers import rounds
+from workers import pairing, rounds
 from workers.app import app
-from workers.process import here
+from workers.process import Process, here
+
+log = logging.getLogger("towline.upkeep")
 
 
 @app.task(
@@ -19,6 +24,7 @@ from workers.process import here
 def upkeep() -> dict[str, Any]:
     """Once a minute, and whenever a worker starts. Returns counts (contract §4)."""
     process = here(app.towline)
+    _compare_ledgers(process)
     kept = rounds.upkeep(process)
     for name in kept.routes_freed:
         if name in process.settings.routes:
@@ -29,3 +35,14 @@ def upkeep() -> dict[str, Any]:
         "announced": announce(app, process),
         "pruned": kept.pruned,
     }
+
+
+def _compare_ledgers(process: Process) -> None:
+    """A broker that was emptied gets our ledger's id again; raises LedgerRefused where it has another's."""
+    place = pairing.place(process.settings, app.conf.broker_url)
+    if place is None:
+        return
+    try:
+        pairing.pair(place, pairing.Mark.of(process.ledger, process.settings))
+    except RedisError as away:
+        log.warning("not compared with the broker's ledger: %s", away, extra={"action": "ledger.unseen"})

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery, signals
+from redis import RedisError
 
-from workers import metrics
+from workers import metrics, pairing
 from workers.crashpoints import crashpoint
+from workers.errors import LedgerRefused, LedgerUnavailable, TowlineError
+from workers.ledger import Ledger
 from workers.process import here
 from workers.settings import Settings
 from workers.stopping import STOP
@@ -60,10 +63,14 @@ def connect(app: Celery, config: Settings) -> None:
     def end(**_: Any) -> None:
         crashpoint("task-ended")
 
+    ledgers = _Ledgers(config, app.conf.broker_url)
     metrics.register(config)  # Flower's /metrics shows what is registered in its process
 
     for signal, handler in (
         (signals.worker_init, refuse_other_pools),
+        (signals.worker_init, ledgers.open_and_compare),
+        (signals.worker_ready, ledgers.compare),
+        (signals.beat_init, ledgers.compare_if_there),
         (signals.worker_shutting_down, begin_to_stop),
         (signals.worker_ready, settle_what_the_dead_left),
         (signals.beat_init, poll_at_once),
@@ -72,3 +79,54 @@ def connect(app: Celery, config: Settings) -> None:
         (signals.task_postrun, end),
     ):
         signal.connect(handler, weak=False)
+
+
+class _Ledgers:
+    """Our ledger, held against that of the broker's fleet; ends this process where they are two."""
+
+    def __init__(self, config: Settings, broker_url: str) -> None:
+        self._config = config
+        self._place = pairing.place(config, broker_url)
+        self._ours: pairing.Mark | None = None
+
+    def open_and_compare(self, **_: Any) -> None:
+        """In a worker before it forks: a ledger that can't be used is told once, and not by every task."""
+        try:
+            self._open()
+        except LedgerUnavailable as away:
+            _end(away)
+        self.compare()
+
+    def compare_if_there(self, **_: Any) -> None:
+        """In beat, which needs no ledger to tick: one that is away is its workers' affair."""
+        try:
+            self._open()
+        except LedgerUnavailable as away:
+            log.warning("the ledger was not looked at: %s", away, extra={"action": "ledger.unseen"})
+        self.compare()
+
+    def compare(self, **_: Any) -> None:
+        """Again where a worker has reached its broker, which may have been away when it started."""
+        if self._ours is None or self._place is None:
+            return
+        try:
+            pairing.pair(self._place, self._ours)
+        except LedgerRefused as another:
+            _end(another)
+        except RedisError as away:
+            log.warning("not compared with the broker's ledger: %s", away, extra={"action": "ledger.unseen"})
+
+    def _open(self) -> None:
+        """Open the ledger, migrate it if that is due, and close it again: a fork inherits nothing of it."""
+        try:
+            ledger = Ledger.open(self._config.ledger, state_dir=self._config.state_dir)
+        except LedgerRefused as wrong:
+            _end(wrong)
+        self._ours = pairing.Mark.of(ledger, self._config)
+        ledger.close()
+
+
+def _end(wrong: TowlineError) -> NoReturn:
+    """Celery logs the exceptions of a handler and goes on; this one it lets through."""
+    print(f"towline: {wrong}", file=sys.stderr)
+    raise SystemExit(2) from wrong

@@ -127,18 +127,22 @@ class Stack:
     def start(self, *names: str) -> None:
         """Start these of polls, transfers, beat and flower; returns once workers and Flower answer."""
         for name in names:
-            command = [sys.executable, "-m", "celery", "-A", "workers.app", *self.commands[name]]
-            if name != "flower":
-                command += ["-l", "INFO"]
-            self.services[name] = self._running.enter_context(
-                Service(name, command, environment=self.environment, folder=self.folder, logs=self.logs)
-            )
+            self.launch(name)
         workers = {name for name in names if name in WORKERS}
         if workers:
             self._wait_until(lambda: workers <= self.answering(), f"{workers} answer")
         if "flower" in names:
             known = {name for name in WORKERS if name in self.services}
             self._wait_until(lambda: known <= self.flower.nodes(), f"Flower knows {known}")
+
+    def launch(self, name: str) -> None:
+        """Start one of them, and wait for nothing."""
+        command = [sys.executable, "-m", "celery", "-A", "workers.app", *self.commands[name]]
+        if name != "flower":
+            command += ["-l", "INFO"]
+        self.services[name] = self._running.enter_context(
+            Service(name, command, environment=self.environment, folder=self.folder, logs=self.logs)
+        )
 
     def kill(self, name: str) -> None:
         """SIGKILL for a whole service, its pool included, at one moment, as when a container ends."""

@@ -38,6 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "announce": ("announce", "Send follow-on tasks once more."),
     "pause": ("control", "Stop work on a route or an endpoint."),
     "resume": ("control", "Go on with a route or an endpoint."),
+    "adopt": ("adopt", "After a deliberate move: make this ledger the broker's."),
 }
 
 _CONFIG = "workers.cli.config"

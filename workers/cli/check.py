@@ -6,13 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import click
+from redis import RedisError
 
-from workers import findings
+from workers import broker, findings, pairing
 from workers.cli import configuration
 from workers.cli.exits import code_of, first_that_applies, sentence
 from workers.cli.foreground import foreground, verbose_option, wire_option
 from workers.cli.output import json_option, print_json, status
-from workers.errors import TowlineError, UnknownName
+from workers.errors import BrokerNotRunning, TowlineError, UnknownName
+from workers.process import Process
 from workers.settings import Settings, check_time_budget
 from workers.settings.config_file import nearest
 
@@ -31,6 +33,11 @@ def check(names: Sequence[str], as_json: bool) -> None:
     if not as_json:
         click.echo(f"{settings.path}: ok")
     with foreground() as process:
+        ledger = _ledger(process)
+        if ledger.failure is not None:
+            codes.append(code_of(ledger.failure))
+        if not as_json:
+            _print([ledger])
         for endpoint, routes in _wanted(settings, names).items():
             try:
                 with status(f"looking at {endpoint}"):
@@ -47,8 +54,31 @@ def check(names: Sequence[str], as_json: bool) -> None:
                     _print(found.findings)
     code = first_that_applies(codes)
     if as_json:
-        print_json({"configuration": str(settings.path), "endpoints": told})
+        seen = {"told": ledger.told, "remedy": ledger.remedy, "same": ledger.failure is None}
+        print_json({"configuration": str(settings.path), "ledger": seen, "endpoints": told})
     click.get_current_context().exit(code)
+
+
+def _ledger(process: Process) -> findings.Finding:
+    """Whether the broker's fleet works with this ledger, as far as that can be looked at."""
+    ours = pairing.Mark.of(process.ledger, process.settings)
+    unseen = "make sure that all workers have the same one"
+    try:
+        place = pairing.place(process.settings, broker.find(process.settings))
+        theirs = None if place is None else pairing.read(place)
+    except (BrokerNotRunning, RedisError) as away:
+        why = f"{ours}; whether other workers have the same can't be looked at: {away}"
+        return findings.Finding("ledger", "fleet", why, unseen)
+    if place is None:
+        why = f"{ours}; whether other workers have the same can't be looked at: the broker is no Redis"
+        return findings.Finding("ledger", "fleet", why, unseen)
+    if theirs is None:
+        return findings.Finding("ledger", "fleet", f"{ours}; no worker has used this broker yet")
+    if theirs.id != ours.id:
+        another = pairing.another(ours, theirs)
+        told = f"{ours}, and the broker's fleet works with {theirs}"
+        return findings.Finding("ledger", "fleet", told, pairing.REMEDY, another)
+    return findings.Finding("ledger", "fleet", f"{ours}; the broker's fleet works with it")
 
 
 def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Collection[str] | None]:
