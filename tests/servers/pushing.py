@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.faults.scripted import ScriptedServer
 from tests.servers.fetching import QUICK
 from tests.servers.server import FtpServer
 from workers import local_sources
@@ -29,7 +30,7 @@ class Pushing:
 
     def __init__(
         self,
-        server: FtpServer,
+        server: FtpServer | ScriptedServer,
         folder: Path,
         *,
         host: str | None = None,
@@ -39,9 +40,10 @@ class Pushing:
         """host: where a proxy stands before the server. keys: of the route; `settle` is 0 unless given."""
         self.source = folder / "out"
         self.source.mkdir(parents=True, exist_ok=True)
-        self.landed = server.root / "in"
-        self.landed.mkdir(exist_ok=True)
-        self.landed.chmod(0o777)
+        if isinstance(server, FtpServer):
+            self.landed = server.root / "in"
+            self.landed.mkdir(exist_ok=True)
+            self.landed.chmod(0o777)
         endpoint = Endpoint(
             name="bank",
             host=host or server.host,
@@ -70,6 +72,10 @@ class Pushing:
         os.utime(fresh, (modified, modified))
         fresh.replace(path)
         return path
+
+    def folder_path(self, name: bytes) -> bytes:
+        """The path by which the ledger knows a file."""
+        return os.fsencode(self.source) + b"/" + name
 
     def poll(self) -> int:
         """List the folder, decide, write down; how many files are ready now."""

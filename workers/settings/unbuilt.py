@@ -10,13 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workers.errors import ConfigurationError
-from workers.settings import Endpoint, Route, Settings
+from workers.settings import Route, Settings
 
 _ROUTES: dict[str, Callable[[Route], bool]] = {
     "local": lambda route: not isinstance(route.local, Path),
-}
-_ENDPOINTS: dict[str, Callable[[Endpoint], bool]] = {
-    "resume_uploads": lambda endpoint: endpoint.resume_uploads,
 }
 
 
@@ -24,8 +21,6 @@ def check_built(settings: Settings) -> None:
     """Raises ConfigurationError for the first key that asks for something this version cannot do."""
     for name, route in settings.routes.items():
         _refuse(f"[routes.{name}]", [key for key, asks in _ROUTES.items() if asks(route)])
-    for name, endpoint in settings.endpoints.items():
-        _refuse(f"[endpoints.{name}]", [key for key, asks in _ENDPOINTS.items() if asks(endpoint)])
 
 
 def _refuse(table: str, keys: list[str]) -> None:

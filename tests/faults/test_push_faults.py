@@ -1,0 +1,232 @@
+"""Lines that break while files are sent, partners that lie: what has its name there is whole, and newest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.acts import answer, in_turn, receive, reset_line
+from tests.faults.dialogue import Talk
+from tests.faults.scripted import ScriptedServer
+from tests.servers.certificates import Certificates
+from tests.servers.pushing import LONG_AGO, Pushing
+from workers.errors import OperationFailed
+from workers.stores.naming import TEMP_PREFIX
+
+Open = Callable[..., Pushing]
+
+CONTENT = os.urandom(400_000)
+
+
+@pytest.fixture
+def scripted(certificates: Certificates) -> Iterator[ScriptedServer]:
+    with ScriptedServer(certificates) as server:
+        yield server
+
+
+@pytest.fixture
+def pushing(scripted: ScriptedServer, tmp_path: Path) -> Iterator[Open]:
+    """pushing(…) → a Pushing to the scripted server; all those of one test share a ledger and a folder."""
+    with ExitStack() as opened:
+
+        def open_one(**keys: Any) -> Pushing:
+            one = Pushing(scripted, tmp_path / "towline", **keys)
+            opened.callback(one.close)
+            return one
+
+        yield open_one
+
+
+def ready(one: Pushing, **content: bytes) -> None:
+    """Files that are to be sent now."""
+    for name, body in content.items():
+        one.put(name, body)
+    assert one.poll() == len(content)
+
+
+def temps(server: ScriptedServer) -> list[bytes]:
+    return [path for path in server.files if path.rpartition(b"/")[2].startswith(TEMP_PREFIX)]
+
+
+def rename_without_a_word(talk: Talk, path: bytes) -> None:
+    """RNTO is done, and the line is reset before its reply."""
+    talk.server.files[path] = talk.server.files.pop(talk.renaming)
+    talk.reset()
+
+
+def test_all_bytes_went_and_the_reply_never_came(scripted: ScriptedServer, pushing: Open) -> None:
+    """R10: the temp's size is asked on a new line, and the file is not sent again."""
+    one = pushing()
+    ready(one, a=CONTENT)
+    scripted.when("STOR", in_turn(receive(final=None), reset_line), times=1)
+    assert one.push().published == 1
+    assert scripted.count("STOR") == 1
+    assert scripted.files == {b"/in/a": CONTENT}
+
+
+def test_a_broken_upload_begins_anew(scripted: ScriptedServer, pushing: Open) -> None:
+    """Without resume_uploads: the temp is written from its beginning."""
+    one = pushing()
+    ready(one, a=CONTENT)
+    scripted.when("STOR", in_turn(receive(stop_after=200_000, end="reset", final=None), reset_line), times=1)
+    assert one.push().published == 1
+    assert (scripted.count("STOR"), scripted.count("APPE")) == (2, 0)
+    assert scripted.files == {b"/in/a": CONTENT}
+
+
+def test_a_broken_upload_goes_on_where_that_is_asked_for(scripted: ScriptedServer, pushing: Open) -> None:
+    """`resume_uploads`: SIZE, then APPE of what is missing; the digest is of the whole."""
+    one = pushing(resume_uploads=True)
+    ready(one, a=CONTENT)
+    scripted.when("STOR", in_turn(receive(stop_after=200_000, end="reset", final=None), reset_line), times=1)
+    outcome = one.push()
+    assert (outcome.published, outcome.bytes) == (1, len(CONTENT))
+    assert (scripted.count("STOR"), scripted.count("APPE")) == (1, 1)
+    assert scripted.files == {b"/in/a": CONTENT}
+
+
+def test_the_next_worker_goes_on_where_that_is_asked_for(scripted: ScriptedServer, pushing: Open) -> None:
+    """What a lower fence left is renamed to the new fence's temp, and continued."""
+    first = pushing(resume_uploads=True)
+    ready(first, a=CONTENT)
+    broken = in_turn(receive(stop_after=200_000, end="reset", final=None), reset_line)
+    scripted.when("STOR", broken, times=1)
+    scripted.when("APPE", reset_line, times=3)
+    assert first.push().failed == 1
+    [left] = temps(scripted)
+    assert first.ledger.claims.retry("orders", first.folder_path(b"a"))
+    assert pushing(resume_uploads=True).push().published == 1
+    assert f"RNFR {left.decode()}" in scripted.commands
+    assert scripted.count("STOR") == 1
+    assert scripted.files == {b"/in/a": CONTENT}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_partner_who_keeps_half_of_it_gets_no_name_for_it(
+    scripted: ScriptedServer, pushing: Open, resume: bool
+) -> None:
+    """`226` after all bytes, SIZE tells of fewer: the file's own fault, counted; its neighbour arrives."""
+
+    def keep_half(talk: Talk, path: bytes) -> None:
+        receive()(talk, path)
+        if len(talk.server.files[path]) > 10:
+            talk.server.files[path] = talk.server.files[path][:1000]
+
+    one = pushing(resume_uploads=resume)
+    ready(one, a=CONTENT, b=b"small")
+    scripted.when("STOR", keep_half)
+    scripted.when("APPE", keep_half)
+    outcome = one.push()
+    assert (outcome.published, outcome.failed) == (1, 1)
+    assert {path for path in scripted.files if path not in temps(scripted)} == {b"/in/b"}
+
+
+def test_a_rename_whose_reply_never_came_is_done_once(scripted: ScriptedServer, pushing: Open) -> None:
+    """The temp is gone, so it was done: not sent again, published once."""
+    one = pushing()
+    ready(one, a=CONTENT, b=b"small")
+    scripted.when("RNTO", rename_without_a_word, times=1)
+    assert one.push().published == 2
+    assert (scripted.count("STOR"), scripted.count("RNTO")) == (2, 2)
+    assert scripted.files == {b"/in/a": CONTENT, b"/in/b": b"small"}
+    assert one.states() == {"a": "FINISHED", "b": "FINISHED"}
+
+
+def test_a_server_that_renames_onto_nothing_has_the_old_file_deleted_first(
+    scripted: ScriptedServer, pushing: Open
+) -> None:
+    """As IIS does: `on_exists = "replace"` holds, and a file that is not in the way is not deleted."""
+
+    def refuse_if_there(talk: Talk, path: bytes) -> None:
+        if path in talk.server.files:
+            talk.reply("553 File exists.")
+        else:
+            talk.perform("RNTO", path)
+
+    one = pushing()
+    scripted.files[b"/in/a"] = b"of yesterday"
+    scripted.when("RNTO", refuse_if_there)
+    ready(one, a=CONTENT, b=b"small")
+    assert one.push().published == 2
+    assert scripted.files == {b"/in/a": CONTENT, b"/in/b": b"small"}
+    assert [command for command in scripted.commands if command.startswith("DELE")] == ["DELE /in/a"]
+
+
+def test_what_a_worker_left_before_the_rename_is_finished_and_not_sent_again(
+    scripted: ScriptedServer, pushing: Open
+) -> None:
+    """The intent is open and the temp is there: whoever claims the path next renames it."""
+    first = pushing()
+    ready(first, a=CONTENT)
+    scripted.when("RNFR", reset_line)
+    with pytest.raises(OperationFailed):
+        first.push()
+    assert first.states() == {"a": "PUBLISHING"}
+    scripted.forget("RNFR")
+    assert pushing().push().published == 1
+    assert scripted.count("STOR") == 1
+    assert scripted.files == {b"/in/a": CONTENT}
+    assert first.states() == {"a": "FINISHED"}
+
+
+def test_what_a_worker_left_after_the_rename_is_not_sent_again(
+    scripted: ScriptedServer, pushing: Open
+) -> None:
+    """The intent is open, the temp is gone: it was done, even where the partner has taken the file away."""
+    first = pushing()
+    ready(first, a=CONTENT)
+    scripted.when("RNTO", rename_without_a_word, times=1)
+    scripted.when("RNFR", reset_line, skip=1)
+    with pytest.raises(OperationFailed):
+        first.push()
+    assert first.states() == {"a": "PUBLISHING"}
+    scripted.forget("RNFR")
+    del scripted.files[b"/in/a"]
+    assert pushing().push().published == 1
+    assert scripted.count("STOR") == 1
+    assert scripted.files == {}
+
+
+def test_a_frozen_worker_that_thaws_overwrites_nothing(scripted: ScriptedServer, pushing: Open) -> None:
+    """Its claim was taken over: its temp is gone, its intent is not accepted, the newer version stays."""
+    frozen = pushing()
+    ready(frozen, a=b"older")
+    claims = frozen.ledger.claims.claim("orders", frozen.route.target, files=9, bytes=1 << 40, lease_s=0.0)
+    other = pushing()
+
+    def meanwhile(talk: Talk, path: bytes) -> None:
+        """While the first one's bytes are on their way, another sends the newer version."""
+        receive()(talk, path)
+        other.put("a", b"the newer", LONG_AGO + 60)
+        other.poll()
+        assert other.push().published == 1
+
+    scripted.when("STOR", meanwhile, times=1)
+    outcome = frozen.push(claims)
+    assert outcome.published == 0
+    assert scripted.files == {b"/in/a": b"the newer"}
+
+
+def test_a_digest_that_differs_gets_no_name(scripted: ScriptedServer, pushing: Open) -> None:
+    """`verify = "hash"`: counted against the file, the temp removed."""
+    scripted.when("FEAT", "211-Features:\r\n SIZE\r\n MDTM\r\n XSHA256\r\n211 End")
+    scripted.when("XSHA256", answer(f"250 {'0' * 64}"))
+    one = pushing(verify="hash")
+    ready(one, a=CONTENT)
+    assert one.push().failed == 1
+    assert scripted.files == {}
+
+
+def test_a_marker_whose_reply_never_came_is_sent_again(scripted: ScriptedServer, pushing: Open) -> None:
+    """The file has its name by then; nothing but the marker is repeated."""
+    one = pushing(done_file="{name}.done")
+    ready(one, a=CONTENT)
+    scripted.when("STOR", in_turn(receive(final=None), reset_line), skip=1, times=1)
+    assert one.push().published == 1
+    assert scripted.files == {b"/in/a": CONTENT, b"/in/a.done": b""}
+    assert scripted.count("STOR") == 3
