@@ -1,0 +1,158 @@
+"""A whole fleet for the soak: three workers, beat, broker, a ledger in PostgreSQL, three real servers behind
+proxies, and a route of each kind on each of them, with its writer and its watcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Self
+
+from tests.faults.proxy import CuttingProxy
+from tests.servers.postgres import Postgres
+from tests.servers.server import FtpServer
+from tests.servers.valkey import Valkey
+from tests.system.stack import Stack, endpoint
+from tests.witness import books
+from tests.witness.verdict import Row, Verdict, verdict
+from tests.witness.watcher import Folders, Watcher
+from tests.witness.writer import Journal, Writer
+from workers.ledger import Ledger
+
+SERVERS = ("vsftpd", "proftpd", "pure-ftpd")
+WORKERS = ("transfers-1", "transfers-2", "transfers-3")
+LEASE_S = 2.0
+AFTER = {"keep": "keep", "delete": "delete", "move": "move:/{}/archive"}
+
+# Nothing here is worth waiting half a minute for: a line that fell into a black hole is one of many faults.
+PATIENCE = {
+    "connect_timeout": "5s",
+    "reply_timeout": "5s",
+    "idle_timeout": "5s",
+    "probe_timeout": "2s",
+    "max_sessions": 3,
+    "reconnect": {"attempts": 5, "within": "20s", "first_wait": "100ms", "max_wait": "1s"},
+}
+
+
+class Fleet:
+    """Runs from `with` on. Whoever strikes it repairs it; `supervise` starts again what has ended."""
+
+    def __init__(
+        self, folder: Path, servers: dict[str, FtpServer], valkey: Valkey, postgres: Postgres
+    ) -> None:
+        self.servers = servers
+        self.valkey = valkey
+        self.postgres = postgres
+        self.journal = Journal()
+        self.proxies = {name: CuttingProxy.before(server) for name, server in servers.items()}
+        self.writers: dict[str, Writer] = {}
+        self.frozen: set[str] = set()
+        routes = {f"{server}-{kind}": (server, after) for server in servers for kind, after in AFTER.items()}
+        self.stack = Stack(
+            folder / "stack",
+            valkey.url(),
+            endpoints={
+                name: endpoint(server, host=self.proxies[name].address, **PATIENCE)
+                for name, server in servers.items()
+            },
+            routes={
+                name: {
+                    "endpoint": server,
+                    "remote": f"/{name}/out",
+                    "every": "4s",
+                    "settle": "1s",
+                    "after": after.format(name),
+                    "max_attempts": 1000,
+                }
+                for name, (server, after) in routes.items()
+            },
+            towline={"lease": f"{LEASE_S:g}s", "stop_grace": "5s"},
+            ledger=postgres.url(),
+            polls=2,
+        )
+        for worker in WORKERS:
+            work = ["-Q", "towline.transfers", "-c", "1"]
+            self.stack.commands[worker] = ["worker", "-n", f"{worker}@%h", *work]
+        folders = []
+        for name, (server, _) in routes.items():
+            there = servers[server].root / name
+            there.mkdir()
+            one = Folders(name, there / "out", self.stack.landing(name), there / "archive")
+            self.writers[name] = Writer(name, one.source, self.journal)
+            folders.append(one)
+        self.watcher = Watcher(folder / "desk", *folders)
+        self._running = ExitStack()
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """What has to run."""
+        return ("polls", "beat", *WORKERS)
+
+    def supervise(self) -> None:
+        """Start again what is not running, as a supervisor does."""
+        for name in self.services:
+            service = self.stack.services.get(name)
+            if service is None or service.process.poll() is not None:
+                self.frozen.discard(name)
+                self.stack.launch(name)
+
+    def signal(self, name: str, what: signal.Signals) -> None:
+        """To a service and its pool together."""
+        os.killpg(self.stack.services[name].process.pid, what)
+
+    def ledger(self) -> closing[Ledger]:
+        """The ledger, opened once more."""
+        return closing(Ledger.open(self.postgres.url(), state_dir=self.stack.state_dir))
+
+    def quiet(self) -> bool:
+        """Whether nothing is left to be done: all that stands is published, all sources are cleared."""
+        self.supervise()
+        with self.ledger() as ledger:
+            latest = {
+                (row.route, Path(os.fsdecode(row.path)).name): row.sha256
+                for name in self.writers
+                for row in ledger.history.rows(name, limit=1_000_000)
+                if row.latest
+            }
+            return all(
+                not books.unfinished(ledger, name)
+                and all(latest.get((name, file)) for file in writer.names())
+                and (name.endswith("keep") or not writer.names())
+                for name, writer in self.writers.items()
+            )
+
+    def retry(self) -> int:
+        """Ask again for what a failure has put off for minutes or hours; how many files that were."""
+        asked = 0
+        with self.ledger() as ledger:
+            for name in self.writers:
+                for row in ledger.history.rows(name, limit=1_000_000):
+                    put_off = row.latest and (row.last_error or row.after_error)
+                    if put_off and row.state in ("READY", "QUARANTINED", "PUBLISHED"):
+                        asked += ledger.claims.retry(name, row.path)
+        return asked
+
+    def verdict(self) -> Verdict:
+        """The seven sets, over all routes. Everything has to be at rest."""
+        rows: list[Row] = []
+        temps: list[str] = []
+        with self.ledger() as ledger:
+            for name in self.writers:
+                rows += books.published(ledger, name)
+                temps += books.orphans(ledger, name, self.stack.landing(name))
+        return verdict(self.journal, self.watcher, rows, temps)
+
+    def __enter__(self) -> Self:
+        for proxy in self.proxies.values():
+            self._running.enter_context(proxy)
+        self._running.enter_context(self.watcher)
+        self._running.enter_context(self.stack)
+        self.supervise()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self.frozen):
+            self.signal(name, signal.SIGCONT)
+        self._running.close()
