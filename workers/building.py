@@ -129,9 +129,12 @@ class Builder:
             raise errors.ReconnectFailed(self._endpoint.name, 0, *facts)
 
     def exhausted(self, last: ftps.Transient, tally: Tally) -> errors.ReconnectFailed:
-        """The budget is used up, and no line came of it: open the breaker, and say so with its counts."""
+        """The budget is used up, and no line came of it: open the breaker, and say so with its counts.
+
+        A server that is full is not down: others have lines to it.
+        """
         name = self._endpoint.name
-        if tally.connects:
+        if tally.connects and not isinstance(last, ftps.Capacity):
             self._book.trip(name, self._endpoint.reconnect.within)
         failures = self._book.get(name).consecutive_failures
         facts = (tally.connects, failures, tally.reconnects, tally.elapsed_s, shown(last))

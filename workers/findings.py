@@ -146,6 +146,7 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
         if route.verify == "hash":
             of_routes.append(_of_verify(route, features))
     found += [*_of_data(config, data_resumed, tls), *_of_features(config, features), _of_clock(config, ahead)]
+    found += _of_room(process, config)
     return Findings(name, tls, data_resumed, features, ahead, tuple(counts), (*found, *of_routes))
 
 
@@ -229,6 +230,15 @@ def _of_data(config: Endpoint, resumed: bool | None, tls: TlsFacts | None) -> It
         newer = tls is not None and tls.version == "TLSv1.3"
         remedy = 'try tls_max = "1.2": small files may go twice as fast' if newer else None
         yield Finding(config.name, "data channel", "makes a TLS session of its own for each file", remedy)
+
+
+def _of_room(process: Process, config: Endpoint) -> Iterator[Finding]:
+    for full in process.ledger.permits.full():
+        if full.endpoint == config.name:
+            told = f"the server was full: {full.room} at most for {full.for_s:.0f} s more"
+            yield Finding(
+                config.name, "lines", told, f"max_sessions = {full.room}, or ask its owner for more"
+            )
 
 
 def _of_features(config: Endpoint, features: Features) -> Iterator[Finding]:

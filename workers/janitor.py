@@ -20,7 +20,7 @@ from workers.session import Session
 log = logging.getLogger("towline.janitor")
 
 GIVE_WAY_S = 0.5
-"""So often an idle line of an endpoint with `max_sessions` looks whether somebody waits for its permit."""
+"""So often an idle line looks whether somebody waits for one: a server may be full without `max_sessions`."""
 
 
 class Janitor:
@@ -110,9 +110,7 @@ class Janitor:
         now = time.monotonic()
         for permit in [session.permit for session in self._sessions() if session.permit.held]:
             due_at = max(permit.fresh_at + self._lease / 3, self._lines_wait_until)
-            waits.append(max(0.0, due_at - now))
-            if permit.limited:
-                waits.append(GIVE_WAY_S)
+            waits += (max(0.0, due_at - now), GIVE_WAY_S)
         return min(waits, default=None)
 
     def _keep_lines(self) -> None:
@@ -126,7 +124,7 @@ class Janitor:
             ours = self._ledger.permits.renew(told, lease_s=self._lease)
             for name, session in held.items():
                 facts = told[name]
-                if name not in ours and facts is not None and not session.permit.limited:
+                if name not in ours and facts is not None and session.endpoint.max_sessions is None:
                     session.permit.built(facts)  # we were frozen, and counted as dead: nobody minds
                 else:
                     session.permit.renewed(ours=name in ours, asked_at=asked_at)

@@ -7,12 +7,16 @@ never before.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
+from workers.crashpoints import crashpoint
 from workers.errors import EndpointBusy
 from workers.ledger import Ledger, LineFacts
 from workers.settings import Endpoint
+
+log = logging.getLogger("towline.permit")
 
 PATIENCE_S = 5.0
 """So long a task waits while all permits are in use. An idle holder gives its line up within a second; a busy
@@ -27,6 +31,9 @@ PLACE_S = PATIENCE_S + KEPT_S + 10.0
 
 LOOK_S = 0.1
 """Between two looks whether it is our turn."""
+
+FULL_S = 300.0
+"""So long a server that was full is spared a line more; then the next one asks again."""
 
 
 class Permit:
@@ -45,11 +52,6 @@ class Permit:
         self._fresh_at = 0.0
 
     @property
-    def limited(self) -> bool:
-        """Whether the endpoint has a limit; otherwise the row only tells."""
-        return self._most is not None
-
-    @property
     def held(self) -> bool:
         """Whether there is a row of ours, as far as we know."""
         return self._held
@@ -63,33 +65,48 @@ class Permit:
     def needed(self) -> bool:
         """Whether one has to be taken before a line may be used: we have none, or another may have ours.
 
-        A holder that could not renew it stops before its lease ends, not after.
+        A holder that could not renew it stops before its lease ends, not after; nobody takes the row that
+        only tells of a line.
         """
-        if not self.limited:
-            return False
-        return not self._held or time.monotonic() - self._fresh_at > self._lease_s * 0.8
+        if not self._held or self._most is None:
+            return not self._held
+        return time.monotonic() - self._fresh_at > self._lease_s * 0.8
 
     def take(self) -> None:
         """Have a permit, where one is needed. Raises EndpointBusy when none came free in time.
 
-        The place in the queue is kept then, for the next try; `forgo` gives it up.
+        The place in the queue is kept then, for the next try; `forgo` gives it up. An endpoint without
+        `max_sessions` needs none, but while its server is known to be full.
         """
-        if self._most is None or not self.needed:
+        if not self.needed:
             return
         self._held = False
         began = asked_at = time.monotonic()
         passing = 0
         try:
-            while not self._ask(self._most, passing):
-                passing = self._await_turn(self._most, began)
+            while (most := self._book.limit(self._name, self._most)) is not None:
+                if self._ask(most, passing):
+                    break
+                passing = self._await_turn(most, began)
                 asked_at = time.monotonic()
+            else:
+                return
         except EndpointBusy:
             raise
         except BaseException:
             self._book.leave(self._name)  # a place in the queue that nobody uses would hold up the others
             raise
+        crashpoint("permit-taken")
         self._held, self._fresh_at = True, asked_at
         self._holding()
+
+    def refused(self) -> None:
+        """The server is full: fewer lines for a while, for the whole fleet, and ours is not one of them."""
+        room = self._book.refused(self._name, for_s=FULL_S)
+        if room is not None:
+            told = "%s: the server is full: no more than %d lines for now"
+            log.warning(told, self._name, room, extra={"action": "endpoint.full"})
+            self.free()
 
     def _ask(self, most: int, passing: int) -> bool:
         times = {"lease_s": self._lease_s, "wait_s": PLACE_S}
@@ -138,7 +155,7 @@ class Permit:
     @property
     def wanted(self) -> bool:
         """Whether somebody waits for one."""
-        return self.limited and self._held and self._book.is_wanted(self._name)
+        return self._held and self._book.is_wanted(self._name)
 
     def free(self) -> None:
         """Nothing is held any more."""

@@ -264,7 +264,11 @@ class Session:
     def _build(self, tally: Tally) -> Connection:
         """A line where there was none; counted by the reason for which it had to be built."""
         self._building = True
-        line = self._builder.build(tally)
+        try:
+            line = self._builder.build(tally)
+        except ftps.Capacity:
+            self.permit.refused()
+            raise
         self._building = False
         self._line, self._line_pid, self._line_data = line, os.getpid(), Counter()
         reason, self._next_build = self._next_build, Reason.FIRST_USE

@@ -85,8 +85,8 @@ def sentence(failure: TowlineError) -> str:
         case (endpoint, most, waited_s), EndpointBusy():
             lines = "the one line" if most == 1 else f"all {most} lines"
             return (
-                f"{lines} that {endpoint} allows (max_sessions) stayed in use for {waited_s:.0f} s\n"
-                "  wait, or raise it where the server allows more"
+                f"{lines} that {endpoint} allows stayed in use for {waited_s:.0f} s\n"
+                "  wait, or raise max_sessions where the server has room for more (see `towline sessions`)"
             )
         case (endpoint, attempts, in_a_row, rebuilt, elapsed_s, last), ReconnectFailed():
             return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from workers.cli.foreground import foreground
@@ -14,9 +16,9 @@ from workers.ledger import HeldLine
 def sessions(as_json: bool) -> None:
     """The lines held now, by all processes on all hosts; as each process has told the ledger last."""
     with foreground() as process:
-        lines = process.ledger.permits.lines()
+        lines, full = process.ledger.permits.lines(), process.ledger.permits.full()
     if as_json:
-        print_json({"sessions": [_as_json(line) for line in lines]})
+        print_json({"sessions": [_as_json(line) for line in lines], "full": [asdict(one) for one in full]})
         return
     columns = ("endpoint", "host", "pid", "age", "idle", "TLS", "reconnects")
     rows = [
@@ -36,6 +38,8 @@ def sessions(as_json: bool) -> None:
         # Below, since an error is a sentence, and no terminal is as wide as table and sentence together.
         if line.last_error is not None:
             click.echo(f"{line.endpoint}, {line.host} {line.pid}: last error: {line.last_error}")
+    for one in full:
+        click.echo(f"{one.endpoint}: its server was full; at most {one.room} for {_time(one.for_s)} more")
 
 
 def _time(seconds: float) -> str:

@@ -21,10 +21,13 @@ from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, updat
 from workers.ledger.engine import Database, insert_missing
 from workers.ledger.owners import Ownership, known_owners
 from workers.ledger.tables import endpoints, permits
-from workers.ledger.values import HeldLine, LineFacts
+from workers.ledger.values import FullServer, HeldLine, LineFacts
 
 FORGET_PLACE_S = 3600.0
 """So long the place is kept of somebody who has stopped to ask, and lives, as far as can be known."""
+
+LAG_S = 1.0
+"""So long a server may count a line that is closed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,44 @@ class Permits:
                 connection.execute(update(permits).where(self._ours(endpoint)).values(**values))
             return taken
 
+    def refused(self, endpoint: str, *, for_s: float) -> int | None:
+        """The server had no room for our line beside those that are held; returns for how many it has.
+
+        That is believed for `for_s` seconds, by all. One is always tried: the others may not be the fleet's.
+        None: that can't be told just now, since a line was closed a moment ago, which may still count there.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            insert_missing(connection, endpoints, {"endpoint": endpoint})
+            one = endpoints.c.endpoint == endpoint
+            left_at = connection.execute(select(endpoints.c.left_at).where(one).with_for_update()).scalar()
+            if left_at is not None and left_at <= now < left_at + LAG_S:
+                return None
+            dead = {row.permit_id for row in self._dead(connection, now, endpoint)}
+            others = (row for row in _rows(connection, endpoint) if row.owner != self._ownership.owner)
+            held = sum(1 for row in others if row.built_at is not None and row.permit_id not in dead)
+            room = max(1, held)
+            connection.execute(update(endpoints).where(one).values(room=room, room_until=now + for_s))
+            return room
+
+    def limit(self, endpoint: str, most: int | None) -> int | None:
+        """How many lines there may be now: `most`, or fewer where the server was full a while ago."""
+        with self._database.read() as connection:
+            found = select(endpoints.c.room).where(
+                endpoints.c.endpoint == endpoint, endpoints.c.room_until > self._database.now(connection)
+            )
+            room: int | None = connection.execute(found).scalar()
+        return most if room is None else room if most is None else min(room, most)
+
+    def full(self) -> list[FullServer]:
+        """The servers that were full a while ago, and are spared a line more until that is over."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            found = select(endpoints).where(endpoints.c.room_until > now).order_by(endpoints.c.endpoint)
+            return [
+                FullServer(row.endpoint, row.room, row.room_until - now) for row in connection.execute(found)
+            ]
+
     def standing(self, endpoint: str, most: int) -> Standing | None:
         """Where we stand in the queue; None where we don't, or count no more. A short read."""
         with self._database.read() as connection:
@@ -122,7 +163,10 @@ class Permits:
     def leave(self, endpoint: str) -> None:
         """The line is closed, or we wait no longer."""
         with self._database.write() as connection:
-            connection.execute(delete(permits).where(self._ours(endpoint)))
+            gone = delete(permits).where(self._ours(endpoint)).returning(permits.c.built_at)
+            if connection.execute(gone).scalar() is not None:
+                left = update(endpoints).where(endpoints.c.endpoint == endpoint)
+                connection.execute(left.values(left_at=self._database.now(connection)))
 
     def lines(self) -> list[HeldLine]:
         """The lines held now, over the whole fleet; permits without a line are left out."""

@@ -52,20 +52,19 @@ class Worker:
     def take_permit(self, most: int) -> bool:
         return self.ledger.permits.take("bank", most, lease_s=60, wait_s=6)
 
-    def crowd(self, most: int, for_s: float) -> list[int]:
-        """Take and leave permits; how many turns, and how many held one at most while this one did."""
-        turns, at_most, until = 0, 0, time.monotonic() + for_s
+    def crowd(self, most: int, turns: int) -> int:
+        """Take and leave permits so many times; how many held one at most while this one did."""
+        at_most = 0
         facts = LineFacts(0.0, 0.0, None, {}, None)
-        while time.monotonic() < until:
+        while turns:
             if not self.take_permit(most):
                 time.sleep(0.001)
                 continue
             self.ledger.permits.built("bank", facts, lease_s=60)
             at_most = max(at_most, len(self.ledger.permits.lines()))
             self.ledger.permits.leave("bank")
-            turns += 1
-        self.ledger.permits.leave("bank")
-        return [turns, at_most]
+            turns -= 1
+        return at_most
 
     def poll(self) -> int | None:
         begun = self.ledger.polls.begin(ROUTE, TARGET, until_s=600)

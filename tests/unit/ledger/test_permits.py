@@ -163,13 +163,11 @@ def test_a_closed_ledger_gives_its_permits_back(scene: Scene, second: Scene) -> 
 def test_many_processes_asking_at_once_never_hold_more_than_the_limit(
     live: Scene, other: Callable[[], Other]
 ) -> None:
-    """Each of four takes and leaves for two seconds, and sees how many there are while it holds one."""
+    """Each of four takes and leaves ten times, and sees how many there are while it holds one."""
     crowd = [other() for _ in range(4)]
     for one in crowd:
-        one.tell("crowd", 2, 2.0)
-    answers = [one.answer() for one in crowd]
-    assert max(most for _, most in answers) == 2
-    assert min(turns for turns, _ in answers) >= 5, "nobody starves"
+        one.tell("crowd", 2, 10)
+    assert max(one.answer() for one in crowd) == 2
 
 
 def test_every_line_is_known_to_the_whole_fleet(scene: Scene, second: Scene, clock: Clock) -> None:

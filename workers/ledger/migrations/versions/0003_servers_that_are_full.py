@@ -12,4 +12,5 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("endpoints", sa.Column("room", sa.Integer()))
     op.add_column("endpoints", sa.Column("room_until", sa.Double()))
+    op.add_column("endpoints", sa.Column("left_at", sa.Double()))
     op.add_column("endpoints", sa.Column("proven_at", sa.Double()))
