@@ -1,7 +1,7 @@
 # Each target sets up what it needs. Python 3.11 or later and make are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench lock fuzz
+.PHONY: help demo test test-all soak check bench lock fuzz
 
 # What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
 ARGS ?=
@@ -18,6 +18,7 @@ help:
 	@echo 'make demo      watch the main job run; make demo ARGS="--seconds 30" ends by itself'
 	@echo 'make test      the tests, in under ten minutes'
 	@echo 'make test-all  with the long matrices'
+	@echo 'make soak      thousands of files through a fleet in which something breaks every two seconds'
 	@echo 'make check     format, lint, types, direction of imports'
 	@echo 'make fuzz      the parsers under a coverage-guided fuzzer, ten minutes each; make fuzz FUZZ_SECONDS=60'
 	@echo 'make bench     Towline beside curl, lftp, rclone and ftplib; hours. ARGS=--quick: two minutes'
@@ -34,6 +35,11 @@ test: .venv/installed-dev
 test-all: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
+
+# TOWLINE_SOAK_VERSIONS=30000 for a longer one, TOWLINE_SOAK_SEED for the same again; docs/promise.md tells of it.
+soak: .venv/installed-dev
+	@$(BIN)/python -m tests.servers.packages || true
+	@TOWLINE_SOAK_RESULT=docs/soak.json $(BIN)/python -m pytest -m soak tests/soak $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

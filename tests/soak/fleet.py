@@ -153,6 +153,6 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in list(self.frozen):
+        for name in self.frozen & self.stack.services.keys():
             self.signal(name, signal.SIGCONT)
         self._running.close()
