@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from typing import Literal
@@ -43,8 +42,13 @@ def in_turn(*acts: Act) -> Act:
 
 
 def stale(text: str) -> Act:
-    """The ordinary answer, and one more reply that nobody asked for."""
-    return in_turn(ordinary, answer(text))
+    """The ordinary answer, and in one packet with it a reply that nobody asked for."""
+
+    def act(talk: Talk, argument: bytes) -> None:
+        talk.trailer = text.encode() + b"\r\n"
+        ordinary(talk, argument)
+
+    return act
 
 
 def clear_in_tls(text: str = "500 OOPS: child died") -> Act:
@@ -91,6 +95,25 @@ def in_pieces(talk: Talk, argument: bytes) -> None:
     talk.in_pieces = True
     ordinary(talk, argument)
     talk.in_pieces = False
+
+
+def in_many_lines(talk: Talk, argument: bytes) -> None:
+    """The ordinary answer, in lines that begin with digits of other replies."""
+    talk.talkative = True
+    ordinary(talk, argument)
+    talk.talkative = False
+
+
+def dripping(text: str = "200 Well.", pause_s: float = 1.0) -> Act:
+    """A reply of which one byte comes in so many seconds; nothing is done."""
+
+    def act(talk: Talk, _: bytes) -> None:
+        for byte in text.encode():
+            talk.raw(bytes([byte]))
+            if talk.server.closing.wait(pause_s):
+                return
+
+    return act
 
 
 def endless_line(talk: Talk, _: bytes) -> None:
@@ -149,7 +172,8 @@ def transfer(
                 continue
             for at in range(len(block)):
                 data.sendall(block[at : at + 1])
-                time.sleep(drip_s)
+                if talk.server.closing.wait(drip_s):
+                    return
         _end(talk, data, end)
         if final is not None and not final_first:
             talk.reply(final)
@@ -170,11 +194,14 @@ def receive(
     final: str | None = "226 Stored.",
     keep: bool = True,
     resumable: bool = True,
+    final_first: bool = False,
+    drip_s: float | None = None,
 ) -> Act:
     """For STOR and APPE. Without arguments: an ordinary upload.
 
     stop_after: so many bytes are read, then the channel ends as `end` says (see transfer). final=None: the
-    last reply never comes. keep=False: nothing is stored, whatever the reply says.
+    last reply never comes. keep=False: nothing is stored, whatever the reply says. drip_s: one byte is read
+    in so many seconds. All else as for transfer.
     """
 
     def act(talk: Talk, path: bytes) -> None:
@@ -183,10 +210,14 @@ def receive(
         data = talk.open_data(context=None if resumable else talk.server.other_context)
         if data is None:
             return
+        if final_first and final is not None:
+            talk.reply(final)
         got = bytearray()
         while stop_after is None or len(got) < stop_after:
             most = BLOCK if stop_after is None else min(BLOCK, stop_after - len(got))
-            block = data.recv(most)
+            if drip_s is not None and talk.server.closing.wait(drip_s):
+                return
+            block = data.recv(most if drip_s is None else 1)
             if not block:
                 break
             got += block
@@ -196,15 +227,39 @@ def receive(
             talk.server.files[path] = before[:at] + bytes(got)
         talk.offset = 0
         _end(talk, data, end)
+        if final is not None and not final_first:
+            talk.reply(final)
+
+    return act
+
+
+def clear_data(final: str = "425 No TLS on data.") -> Act:
+    """For any transfer: clear text on the data channel, where TLS is due."""
+
+    def act(talk: Talk, _: bytes) -> None:
+        talk.reply("150 Here we go.")
+        data = talk.accept()
+        data.sendall(b"500 OOPS: child died\r\n")
+        data.close()
+        talk.reply(final)
+
+    return act
+
+
+def unserved(final: str | None) -> Act:
+    """For any transfer: begun, and no data channel comes to be."""
+
+    def act(talk: Talk, _: bytes) -> None:
+        talk.reply("150 Here we go.")
         if final is not None:
             talk.reply(final)
 
     return act
 
 
-def endless_listing() -> Act:
-    """For MLSD: entries without end."""
-    return transfer(content=repeat(b"type=file;size=1;modify=20260101000000; again.txt\r\n" * 200))
+def endless(talk: Talk, argument: bytes) -> None:
+    """For RETR, MLSD and LIST: the file or the listing, again and again."""
+    transfer(content=repeat(_content(talk, argument) or b""))(talk, argument)
 
 
 def _content(talk: Talk, argument: bytes) -> bytes | None:

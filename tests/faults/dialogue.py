@@ -43,7 +43,10 @@ class Talk:
         self.socket: socket.socket = plain
         self.running = True
         self.verb = ""  # of the command being answered
+        self.commands: list[str] = []
         self.in_pieces = False  # replies leave byte by byte
+        self.talkative = False  # replies have many lines, with digits in them
+        self.trailer = b""  # leaves in one packet with the next final reply
         self.offset = 0
         self.renaming = b""
         self.kept: list[socket.socket] = []  # data channels that nobody will end
@@ -59,7 +62,12 @@ class Talk:
 
     def reply(self, text: str | bytes) -> None:
         """One reply, or several: lines are ended by CR LF, the last one by us."""
-        self.raw((text.encode() if isinstance(text, str) else text) + b"\r\n")
+        content = (text.encode() if isinstance(text, str) else text) + b"\r\n"
+        if self.talkative:
+            content = _in_many_lines(content)
+        if not content.startswith(b"1"):
+            content, self.trailer = content + self.trailer, b""
+        self.raw(content)
 
     def raw(self, content: bytes) -> None:
         """Bytes inside TLS, if TLS is on."""
@@ -108,10 +116,10 @@ class Talk:
 
     def perform(self, verb: str, argument: bytes) -> None:
         """The ordinary answer."""
-        if verb in SIMPLE:
-            self.reply(SIMPLE[verb])
-        elif answer := ANSWERS.get(verb) or self.server.ordinary.get(verb):
+        if answer := self.server.ordinary.get(verb) or ANSWERS.get(verb):
             answer(self, argument)
+        elif verb in SIMPLE:
+            self.reply(SIMPLE[verb])
         else:
             self.reply("500 What?")
 
@@ -140,7 +148,8 @@ class Talk:
                 return
             verb, _, argument = line.partition(b" ")
             word = verb.decode("ascii", "replace").upper()
-            self.server.commands.append(line.decode("latin-1"))
+            self.commands.append(line.decode("latin-1"))
+            self.server.commands.append(self.commands[-1])
             self._answer(word, argument)
 
     def interrupt(self, act: Act) -> bool:
@@ -264,6 +273,17 @@ class Talk:
     def _rnto(self, path: bytes) -> None:
         self.server.files[path] = self.server.files.pop(self.renaming)
         self.reply("250 Renamed.")
+
+
+def _in_many_lines(reply: bytes) -> bytes:
+    """The same reply, with lines in it that another could end with."""
+    code, rest = reply[:3], reply[4:]
+    if reply[3:4] == b"-":
+        opening, _, rest = rest.partition(b"\r\n")
+    else:
+        opening, rest = b"First:", reply
+    decoys = (b" 226 is no end", b"421 nor is this", b"%s0 bytes" % code, b"%s-213 7" % code)
+    return b"\r\n".join((b"%s-%s" % (code, opening), *decoys, rest))
 
 
 def listener(host: str) -> socket.socket:

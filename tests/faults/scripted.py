@@ -89,7 +89,7 @@ class ScriptedServer:
         self._scripts: dict[str, list[Script]] = {}
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self.closing = threading.Event()
         for verb, one in (answers or {}).items():
             self.when(verb, one)
         self._listener = listener(host)
@@ -147,7 +147,7 @@ class ScriptedServer:
 
     def close(self) -> None:
         """Ends all lines and stops listening."""
-        self._closing.set()
+        self.closing.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join(5)
@@ -164,7 +164,7 @@ class ScriptedServer:
         self.close()
 
     def _accept(self) -> None:
-        while not self._closing.is_set():
+        while not self.closing.is_set():
             select.select([self._listener], [], [])
             try:
                 plain, _ = self._listener.accept()

@@ -30,7 +30,7 @@ from workers.ftps.errors import (
     Transient,
 )
 from workers.ftps.features import Features
-from workers.ftps.folder import Listing, curtailed, read_itself
+from workers.ftps.folder import Listing, bounded, curtailed, read_itself
 from workers.ftps.inquiry import Stat, flights, stat_of
 from workers.ftps.line import Line, Turn
 from workers.ftps.listing import BadLines, Entry, read_list, read_mlsd
@@ -263,7 +263,7 @@ class Connection:
         bad = BadLines()
         with self._line.operation():
             incoming = channel.Incoming(data, idle=self.peer.idle_timeout)
-            yield from read(incoming, bad)
+            yield from read(bounded(incoming), bad)
             self._line.end_of_data()
             if isinstance(incoming.end, NoAnswer):
                 raise TransferBroken(str(incoming.end), loss=incoming.end.loss)

@@ -8,6 +8,7 @@ believed. RFC 959 §4.2 and §5.4, RFC 2228, RFC 2389, RFC 2428, RFC 3659.
 
 from __future__ import annotations
 
+import re
 import ssl
 import sys
 import time
@@ -30,6 +31,10 @@ _LOOKING_LEAKS = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < 
 _SESSION_KEPT_S = 300.0
 
 _FIRST_DIGITS = b"12345"
+# The commands to which 530 says something of the login they ask for …
+_UNTIL_LOGIN = frozenset({"AUTH", "USER", "PASS"})
+# … and how servers say, to any other, that a login which was there is gone. Some say 530 of a file as well.
+_NOT_LOGGED_IN = re.compile(r"log(ged)?[ -]?[io]n|\bUSER\b|authenticat", re.I)
 # What servers say where a 550 means that the file isn't there, and not that it may not be touched.
 _ABSENT = ("no such", "not found", "not exist", "n't exist", "cannot find", "can't find", "existence")
 # … and where it means that (the servers of the tests, and IIS; RFC 959 §4.2 has one code for both).
@@ -278,6 +283,8 @@ class Control:
             self._asides -= 1
             return self.reply(until)
         verb = self._waiting[0]
+        if reply.code == 530 and verb not in _UNTIL_LOGIN and _NOT_LOGGED_IN.search(reply.text):
+            raise LineLost(f"the server has forgotten the login: {reply}")
         knows = VERBS[verb]
         if reply.code in knows.preliminary and not self._begun:
             self._begun = True
@@ -295,6 +302,19 @@ class Control:
         """Write one command and wait for its final reply; a refusal is returned like any other."""
         self.send(verb, argument, until=until)
         return self.reply(until)
+
+    def ask_all(self, commands: list[tuple[str, bytes]], *, timeout: float) -> list[Reply]:
+        """Write several commands in one flight, and wait for their replies, `timeout` seconds for each.
+
+        Replies to like commands look alike, and one too many would shift them all unseen. A NOOP flies last:
+        a reply that is none of its own shows that they were shifted. Raises ProtocolError then.
+        """
+        self.send_all([*commands, ("NOOP", b"")], until=time.monotonic() + timeout)
+        replies = [self.reply(time.monotonic() + timeout) for _ in commands]
+        last = self.reply(time.monotonic() + timeout)
+        if last.code not in _ASIDE:
+            raise ProtocolError(f"NOOP can't be answered by: {last}")
+        return replies
 
     def aside(self, *, until: float) -> None:
         """NOOP in the middle of a transfer; once that has its final reply, `settle_asides` has to follow."""

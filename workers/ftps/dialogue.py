@@ -33,10 +33,8 @@ def greet(control: Control, until: float) -> None:
 def ask_for_tls(control: Control, until: float) -> None:
     """AUTH TLS. A refusal is final, and never answered by clear text (field note 19). Raises TlsRefused."""
     reply = control.ask("AUTH", b"TLS", until=until)
-    if reply.code == 431:  # RFC 4217 §4.1: the resource may be there later
-        raise ConnectFailed(f"AUTH TLS: {reply}")
     if reply.refuses:
-        raise TlsRefused(f"AUTH TLS: {reply}")
+        raise _for_now_or_for_good(f"AUTH TLS: {reply}", reply)
 
 
 def log_in(control: Control, user: str, password: str, encoding: str, until: float) -> None:
@@ -77,20 +75,29 @@ def protect(control: Control, until: float) -> None:
     for verb, argument in (("PBSZ", b"0"), ("PROT", b"P")):
         reply = control.ask(verb, argument, until=until)
         if reply.refuses:
-            raise TlsRefused(f"{verb} {argument.decode()}: {reply}")
+            raise _for_now_or_for_good(f"{verb} {argument.decode()}: {reply}", reply)
 
 
 def prepare(control: Control, encoding: str, known: Features | None, until: float) -> Features:
     """FEAT, OPTS UTF8 ON where it is offered, TYPE I for the connection's whole life (R11)."""
-    control.send_all([("FEAT", b""), ("TYPE", b"I")], until=until)
-    feat, image = control.reply(until), control.reply(until)
+    # FEAT last: nothing but its own reply can be taken for it, so one reply too many is found at once.
+    control.send_all([("TYPE", b"I"), ("FEAT", b"")], until=until)
+    image, feat = control.reply(until), control.reply(until)
     if image.refuses:
         raise ConnectFailed(f"TYPE I: {image}")
+    if feat.refuses and feat.code < 500:
+        # What it can do otherwise would be forgotten, and each listing and time read differently.
+        raise ConnectFailed(f"FEAT: {feat}")
     features = (Features() if feat.refuses else Features.from_feat(feat.lines)).with_learned(known)
     if features.utf8 and encoding.lower().replace("-", "") == "utf8":
         # A refusal is harmless: RFC 2640 servers speak UTF-8 unasked, and OPTS UTF8 is older than it.
         control.ask("OPTS", b"UTF8 ON", until=until)
     return features
+
+
+def _for_now_or_for_good(said: str, reply: Reply) -> ConnectFailed | TlsRefused:
+    """4xx may do better later (RFC 959 §4.2.1; 431: RFC 4217 §4.1)."""
+    return ConnectFailed(said) if reply.code < 500 else TlsRefused(said)
 
 
 def _is_full(reply: Reply) -> bool:

@@ -73,8 +73,8 @@ class ProtocolError(Transient):
 class TransferBroken(Transient):
     """Data ended without the proof that all of it came (design R8).
 
-    all_moved: every byte went over, and only the final reply is missing. Not a failure yet: build a new
-    line, ask for the size, and decide (design R10).
+    all_moved: every byte went over, and only a good final reply is missing: none came, or 425 or 426. Not a
+    failure yet: build a new line, ask for the size, and decide (design R10).
     """
 
     def __init__(self, message: str = "", *, loss: Loss | None = None, all_moved: bool = False) -> None:

@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from workers.ftps.control import Reply
-from workers.ftps.errors import LineLost
+from workers.ftps.errors import LineLost, TransferBroken
 from workers.ftps.listing import BadLines, Entry, LineSplitter
 
+MOST_LISTED = 1 << 30
+"""Bytes of a listing, some ten million entries: what is longer has no end, and would be read for ever."""
 # How servers say, in a 226, that they left something out (Pure-FTPd at 10,000; vsftpd).
 _CURTAILED = ("truncated", "failed to open", "permission denied")
 
@@ -63,6 +65,16 @@ def curtailed(reply: Reply, bad: BadLines) -> str | None:
     if bad.count:
         return f"lines not understood: {bad.count}, the first: {bad.first}"
     return None
+
+
+def bounded(blocks: Iterable[memoryview]) -> Iterator[memoryview]:
+    """The same blocks. Raises TransferBroken for more than MOST_LISTED bytes (field note 41)."""
+    left = MOST_LISTED
+    for block in blocks:
+        left -= len(block)
+        if left < 0:
+            raise TransferBroken(f"a listing longer than {MOST_LISTED} bytes")
+        yield block
 
 
 def read_itself(blocks: Iterable[memoryview], _: BadLines) -> Iterator[Entry]:

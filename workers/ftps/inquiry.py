@@ -47,8 +47,9 @@ def stat_of(answers: Mapping[str, Reply]) -> Stat | None:
     if any(answer.code == 550 for answer in answers.values()):
         return None
     size, time = (answers.get(verb) for verb in ("SIZE", "MDTM"))
-    digits = size.text.encode() if size is not None and size.code == 213 else None
+    # The value stands in the last line, whatever a talkative server says before it.
+    digits = size.lines[-1].strip() if size is not None and size.code == 213 else None
     modified, precision = parse_time_value(
-        time.text.encode() if time is not None and time.code == 213 else b""
+        time.lines[-1].strip() if time is not None and time.code == 213 else b""
     )
     return Stat(number(digits), modified, precision)

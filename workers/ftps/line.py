@@ -156,7 +156,8 @@ class Line:
             yield
         except BaseException as error:
             # KeyboardInterrupt and a caller's own too: an unread reply would answer the next question.
-            if isinstance(error, Refused | TransferBroken | BadName) and not self.control.owed:
+            told = isinstance(error, Refused | TransferBroken | BadName) and not self.control.owed
+            if told and self._machine.state is not State.DEAD:
                 self._settle()
             else:
                 self.die(error)
@@ -177,10 +178,10 @@ class Line:
         """Commands in one flight, and their replies, each within `timeout`; refusals are returned."""
         for verb, argument in commands:
             command(verb, argument)
-        allowed = self.peer.reply_timeout if timeout is None else timeout
         self._machine.step(Event.SENT)
-        self.control.send_all(commands, until=time.monotonic() + allowed)
-        replies = [self.control.reply(time.monotonic() + allowed) for _ in commands]
+        replies = self.control.ask_all(
+            commands, timeout=self.peer.reply_timeout if timeout is None else timeout
+        )
         self._machine.step(Event.SETTLED)
         return replies
 
@@ -271,23 +272,31 @@ class Line:
         self._machine.step(Event.MOVED)
 
     def final_reply(self, verb: str, *, all_moved: bool) -> Reply:
-        """The reply that settles a transfer. Raises Refused, TransferBroken."""
+        """The reply that settles a transfer. Raises Refused, TransferBroken.
+
+        A line that dies of what came beside the transfer takes nothing from it: it is settled, the line DEAD.
+        """
         try:
             reply = self.control.reply(self._reply_deadline())
-            self.control.settle_asides(until=self._reply_deadline())
         except Transient as lost:
             raise TransferBroken(
                 f"{verb}: no final reply: {lost}", loss=lost.loss, all_moved=all_moved
             ) from lost
+        try:
+            self.control.settle_asides(until=self._reply_deadline())
+        except Transient as lost:
+            self.die(lost)
         if reply.refuses:
-            raise self._refusal(verb, reply)
-        self._machine.step(Event.SETTLED)
+            raise self._refusal(verb, reply, all_moved=all_moved)
+        if self.state is not State.DEAD:
+            self._machine.step(Event.SETTLED)
         return reply
 
-    def _refusal(self, verb: str, reply: Reply) -> Refused | TransferBroken:
+    def _refusal(self, verb: str, reply: Reply, *, all_moved: bool = False) -> Refused | TransferBroken:
         # 522 on a line that resumed before: its ticket has ended, and a new line has a new one.
         if reply.code in _DATA_FAILED or (reply.code == 522 and self.data_resumed):
-            return TransferBroken(f"{verb}: {reply}")
+            # 425 and 426 are about a connection that had done its work; 451 may be about what was moved.
+            return TransferBroken(f"{verb}: {reply}", all_moved=all_moved and reply.code in (425, 426))
         return refusal(verb, reply)
 
     def _reply_deadline(self) -> float:

@@ -20,7 +20,7 @@ from workers.ftps.tls import Trust
 Script = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
-OPENING = ["USER acme", f"PASS {PASSWORD}", "PBSZ 0", "PROT P", "FEAT", "TYPE I", "OPTS UTF8 ON"]
+OPENING = ["USER acme", f"PASS {PASSWORD}", "PBSZ 0", "PROT P", "TYPE I", "FEAT", "OPTS UTF8 ON"]
 
 
 def test_implicit_tls_says_no_word_in_clear(script: Script, connect: Connect) -> None:

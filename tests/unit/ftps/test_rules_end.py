@@ -101,6 +101,15 @@ def test_r8_a_listing_that_breaks_off_is_none(script: Script, connect: Connect) 
     assert not listing.complete
 
 
+def test_r8_a_listing_cut_in_mid_line_is_incomplete(script: Script, connect: Connect) -> None:
+    """Half a line at a clean end is no entry, and the listing says that it isn't whole."""
+    line = connect(script({"MLSD": send(b"type=file;size=1; a\r\ntype=fi")}))
+    with line.listing(b"/") as listing:
+        assert [entry.name for entry in listing] == [b"a"]
+    assert not listing.complete
+    line.noop()
+
+
 def test_r8_a_server_that_waits_for_our_end_is_not_waited_for(
     script: Script, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,7 +170,7 @@ def test_r2_replies_answer_commands_in_order(script: Script, connect: Connect) -
 
 def test_r2_commands_on_their_way_are_bounded(script: Script, connect: Connect) -> None:
     """Neither side may ever wait for the other to read: a silent server is sent one flight, no more."""
-    server = script({"SIZE": silence, "MDTM": silence})
+    server = script(dict.fromkeys(("SIZE", "MDTM", "NOOP"), silence))
     line = connect(server, reply_timeout=0.3)
     with pytest.raises(NoAnswer):
         line.stat([b"/%d" % number for number in range(1000)])

@@ -1,0 +1,230 @@
+"""Every command of the dialogue under every fault, by the table: one outcome each, inside its deadline.
+
+Each case twice, on servers of their own: on a bare connection, and through a session. A seeded sample is for
+every run; all of it is long.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import acts
+from tests.faults.scripted import ScriptedServer
+from tests.faults.table import AT_COMMANDS, DOWN, ON_DATA, REPLIES, UP, Case, cases
+from tests.faults.uses import BEGUN, FILE, UPLOAD, USES, Use, witness
+from tests.servers.certificates import Certificates
+from tests.servers.ports import PortBlock
+from workers import errors
+from workers.ftps import folder
+from workers.ftps.connection import Connection
+from workers.ftps.errors import LoginRefused, Missing, Refused, TlsRefused, TransferBroken, Transient
+from workers.ftps.peer import Peer
+from workers.ftps.states import State
+from workers.ledger import Ledger
+from workers.session import Session, Tally
+from workers.settings import Endpoint
+
+SHORT_S = 0.4
+"""Deadlines where only they end the case."""
+LONG_S = 5.0
+LIMIT_S = 8.0
+"""Of an operation that fails: several short deadlines, or the two seconds that are a constant of the line."""
+CODES = {fault: int(fault[:3]) for fault in (*REPLIES, *DOWN) if fault[:3].isdigit()} | {"denied": 530}
+SAMPLE = 42  # each of them twice
+SEED = 1
+
+CASES = cases()
+SAMPLED = set(random.Random(SEED).sample(range(len(CASES)), SAMPLE))
+PARAMETERS = [
+    pytest.param(case, id=case.name, marks=() if number in SAMPLED else pytest.mark.long)
+    for number, case in enumerate(CASES)
+]
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    state = tmp_path_factory.mktemp("state")
+    with closing(Ledger.open(f"sqlite:///{state}/ledger.sqlite3", state_dir=state)) as ledger:
+        yield ledger
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[tuple[int, int]]:
+    block = PortBlock.take()
+    yield block.first, block.last
+    block.close()
+
+
+@pytest.fixture(autouse=True)
+def _short_listings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "MOST_LISTED", 1 << 20)
+
+
+def serve(use: Use, certificates: Certificates) -> ScriptedServer:
+    server = ScriptedServer(certificates, files={b"/a.bin": FILE, b"/up": UPLOAD[:BEGUN]})
+    server.times = {b"/a.bin": "20260102030405"}
+    for verb, told in use.ordinary.items():
+        server.ordinary[verb] = acts.answer(told) if isinstance(told, str | bytes) else told
+    return server
+
+
+def is_active(case: Case, use: Use) -> bool:
+    return use.active or case.mode == "active"
+
+
+def peer_of(server: ScriptedServer, case: Case, use: Use, ports: tuple[int, int]) -> Peer:
+    wait = SHORT_S if case.waits else LONG_S
+    return server.peer(
+        connect_timeout=1.0 if case.waits else LONG_S,
+        reply_timeout=wait,
+        probe_timeout=wait,
+        idle_timeout=wait,
+        active_ports=ports if is_active(case, use) else None,
+        noop_every=0.0 if use.asides else None,
+    )
+
+
+def outcome_of(failure: Exception) -> str:
+    """The table's letter for what an operation raised."""
+    if isinstance(failure, TransferBroken) and failure.all_moved:
+        return "p"
+    letters = {Transient: "~", Missing: "M", FileNotFoundError: "M", Refused: "R", LoginRefused: "L"}
+    for kind, letter in (letters | {TlsRefused: "T", errors.LoginRefused: "L"}).items():
+        if isinstance(failure, kind):
+            return letter
+    if isinstance(failure, errors.CertificateRefused):
+        return "T"
+    raise failure
+
+
+@pytest.mark.parametrize("case", PARAMETERS)
+def test_on_a_connection(certificates: Certificates, ports: tuple[int, int], case: Case) -> None:
+    """The one outcome; then the line is READY and in step, or DEAD and silent, and a new one does it."""
+    use = USES[case.where]
+    with serve(use, certificates) as server:
+        peer = peer_of(server, case, use, ports)
+        line, failure, told = None, None, False
+        if not use.opening:
+            line = Connection.open(peer)
+        server.when(use.verb, case.act, times=1)
+        began = time.monotonic()
+        try:
+            line = line or Connection.open(peer)
+            told = use.do(line, server)
+        except Exception as error:  # noqa: BLE001 outcome_of raises again what it doesn't know
+            failure = error
+        elapsed = time.monotonic() - began
+        seen = "." if failure is None else outcome_of(failure)
+        if seen == "." and line is not None and not _is_in_step(line) and case.where != "QUIT":
+            seen = "+"
+        if seen == "p" and case.where in ("RETR?", "STOR?", "MLSD", "LIST"):
+            seen = "~"  # all moved, and nobody can tell
+        assert seen == case.outcome, f"{failure!r}"
+        assert elapsed < LIMIT_S
+        if seen == "." and case.fault not in CODES:
+            assert told
+        if isinstance(failure, Refused) and seen == "R":
+            assert failure.code == CODES.get(case.fault, failure.code)
+        if seen in "RM":
+            assert line is not None
+            assert _is_in_step(line)
+        if line is not None:
+            line.close()
+            assert line.state is State.DEAD
+        if seen in "+~p":
+            _is_left_in_silence(server, line, failure)
+            again = Connection.open(server.peer(active_ports=peer.active_ports, noop_every=peer.noop_every))
+            if seen != "+":
+                use.do(again, server)
+            witness(again)
+            again.close()
+        assert server.connections == (2 if seen in "+~p" else 1)
+
+
+@pytest.mark.parametrize("case", [one for one in PARAMETERS if one.values[0].where not in ("PWD", "QUIT")])  # type: ignore[union-attr]
+def test_through_a_session(
+    certificates: Certificates, ports: tuple[int, int], ledger: Ledger, tmp_path: Path, case: Case
+) -> None:
+    """A transient fault costs one line and is otherwise not seen; what is proven whole is not moved again."""
+    use = USES[case.where]
+    with serve(use, certificates) as server, closing(_session(server, case, use, ports, ledger)) as session:
+        tally = Tally()
+        if not use.opening:
+            session.run(lambda line: line.noop(), name="noop", tally=tally)
+        server.when(use.verb, case.act, times=1)
+        before = server.count(use.verb)
+        seen = "."
+        try:
+            if use.through is not None and case.mode:
+                use.through(session, tally, server, tmp_path)
+            else:
+                session.run(lambda line: use.do(line, server), name=case.where, tally=tally)
+        except Exception as error:  # noqa: BLE001 outcome_of raises again what it doesn't know
+            seen = outcome_of(error)
+        if seen == "." and server.connections > 1:
+            seen = "p" if use.through and case.mode and server.count(use.verb) == before + 1 else "~"
+        lines = server.connections
+        if seen not in "LT":
+            session.run(witness, name="witness", tally=tally)
+            if seen == "." and server.connections > lines:
+                seen = "+"
+        assert seen == case.outcome
+        assert server.connections == (2 if seen in "+~p" else 1)
+        # What was stale behind the last reply of an opening is found by the first command after it.
+        opened = not use.opening or (case.where == "OPTS" and case.fault in ("old226", "old200"))
+        rebuilt = seen in "+~p" and opened
+        assert tally.reconnects == (1 if rebuilt else 0)
+
+
+def _is_in_step(line: Connection) -> bool:
+    """Whether the next replies are those to the next commands; if not, the line is DEAD."""
+    if line.state is State.READY:
+        try:
+            witness(line)
+        except Transient:
+            pass
+        else:
+            return True
+    assert line.state is State.DEAD
+    return False
+
+
+def _is_left_in_silence(server: ScriptedServer, line: Connection | None, failure: Exception | None) -> None:
+    """Nothing more is said on a line that died, not even QUIT."""
+    if line is None or (line.dead is not None and failure is not None):
+        assert "QUIT" not in server.talks[0].commands
+
+
+def _session(server: ScriptedServer, case: Case, use: Use, ports: tuple[int, int], ledger: Ledger) -> Session:
+    wait = SHORT_S if case.waits else LONG_S
+    facts: dict[str, Any] = {
+        "name": case.name.replace("?", "-of-unknown-size"),
+        "host": "localhost",
+        "port": server.port,
+        "user": server.user,
+        "password": server.password,
+        "ca_file": server.ca_file,
+        "connect_timeout": 1.0 if case.waits else LONG_S,
+        "reply_timeout": wait,
+        "idle_timeout": wait,
+        **({"data_mode": "active", "active_ports": ports} if is_active(case, use) else {}),
+        "reconnect": {"attempts": 4, "within": 20.0, "first_wait": 0.001, "max_wait": 0.01},
+    }
+    return Session(Endpoint.model_validate(facts), ledger)
+
+
+def test_the_table_is_whole() -> None:
+    """At least 700 distinct cases; every command, every fault and every outcome is in it, and is used."""
+    assert len({case.name for case in CASES}) == len(CASES) >= 700
+    rows = {line.split()[0] for grid in (AT_COMMANDS, ON_DATA) for line in grid.strip().splitlines()[1:]}
+    assert rows == set(USES) == {case.where for case in CASES}
+    assert {case.fault for case in CASES} == {*REPLIES, *DOWN, *UP}
+    assert {case.outcome for case in CASES} == set(".+~pRMLT")
+    assert len({number for number in SAMPLED if CASES[number].mode}) >= SAMPLE // 8
