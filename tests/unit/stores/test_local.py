@@ -9,51 +9,16 @@ import resource
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.unit.stores.folder import NEXT, TEMP, names, received
 from workers.errors import StoreRefused
-from workers.stores import boot, renaming
-from workers.stores.local import LocalFolder, Occupied, TempGone
-from workers.stores.naming import NameRefused
+from workers.ledger import temp_name
+from workers.stores import boot
+from workers.stores.local import LocalFolder
 from workers.stores.temp import Temp
-
-TEMP, NEXT = ".towline-1", ".towline-2"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    root = tmp_path / "in"
-    root.mkdir()
-    return root
-
-
-@pytest.fixture
-def store(root: Path) -> LocalFolder:
-    return LocalFolder(root, route="statements")
-
-
-def received(store: LocalFolder, relative: bytes, data: bytes = b"data", temp: str = TEMP) -> None:
-    """A whole temp, closed."""
-    opened = store.open_temp(relative, temp, resume=False)
-    opened.write(data)
-    store.sync([opened], [1_600_000_000.0])
-    opened.close()
-
-
-def names(folder: Path) -> set[bytes]:
-    return {os.fsencode(one.name) for one in folder.iterdir()}
-
-
-@pytest.fixture
-def descriptors() -> Iterator[None]:
-    """As many descriptors after a test as before it."""
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    yield
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.usefixtures("descriptors")
@@ -112,8 +77,8 @@ def test_what_was_left_before_the_last_start_is_not_gone_on_with(
 
 
 def test_odd_names_land_under_their_own_bytes(store: LocalFolder, root: Path) -> None:
-    """A name of 250 bytes, one that isn't UTF-8, one with blanks: each is the name on disk."""
-    odd = {b"n" * 250, b"\xff\xfe\x80", b" a ", "é".encode(), b"x\x1b[1m"}
+    """A name of 255 bytes, one that isn't UTF-8, one with blanks: each is the name on disk."""
+    odd = {b"n" * 255, b"\xff\xfe\x80", b" a ", "é".encode(), b"x\x1b[1m"}
     for number, name in enumerate(odd):
         received(store, name, temp=f".towline-{number}")
         store.publish(name, f".towline-{number}", replace=True)
@@ -131,122 +96,19 @@ def test_folders_on_the_way_are_made(store: LocalFolder, root: Path) -> None:
     assert stat.S_IMODE((root / "2026").stat().st_mode) & 0o700 == 0o700
 
 
-@pytest.mark.parametrize("relative", [b"../x", b"/etc/x", b"a/../../x", b"a\0", b"", b"a/"])
-def test_nothing_is_opened_for_a_name_that_leads_elsewhere(
-    store: LocalFolder, root: Path, relative: bytes
+def test_a_temp_lies_beside_its_file_under_a_short_hidden_name_of_its_fence(
+    store: LocalFolder, root: Path
 ) -> None:
-    """Every verb refuses it, and nothing appears inside the folder or beside it."""
-    for verb in (
-        lambda: store.open_temp(relative, TEMP, resume=False),
-        lambda: store.publish(relative, TEMP, replace=True),
-        lambda: store.choose(relative, "replace"),
-        lambda: store.adopt(relative, TEMP, NEXT),
-        lambda: store.remove_temp(relative, TEMP),
-    ):
-        with pytest.raises(NameRefused):
-            verb()
-    assert names(root) == set()
-    assert names(root.parent) == {b"in"}
-
-
-@pytest.mark.usefixtures("descriptors")
-def test_a_planted_link_is_never_followed(store: LocalFolder, root: Path) -> None:
-    """A link as a folder is refused; one under the temp's or the final name is replaced."""
-    outside = root.parent / "outside"
-    outside.mkdir()
-    victim = outside / "victim"
-    victim.write_bytes(b"precious")
-    (root / "sub").symlink_to(outside)
-    with pytest.raises(NameRefused, match="link"):
-        store.open_temp(b"sub/victim", TEMP, resume=True)
-    with pytest.raises(NameRefused, match="link"):
-        store.publish(b"sub/victim", TEMP, replace=True)
-    (root / TEMP).symlink_to(victim)
-    (root / "a").symlink_to(victim)
-    for resume in (True, False):
-        temp = store.open_temp(b"a", TEMP, resume=resume)
-        temp.write(b"hostile")
-        temp.close()
-    store.publish(b"a", TEMP, replace=True)
-    assert victim.read_bytes() == b"precious"
-    assert (root / "a").read_bytes() == b"hostile"
-    assert not (root / "a").is_symlink()
-    assert names(outside) == {b"victim"}
-
-
-def test_a_planted_hard_link_is_not_written_to(store: LocalFolder, root: Path) -> None:
-    """A temp that has a second name is not ours to continue."""
-    victim = root.parent / "victim"
-    victim.write_bytes(b"precious")
-    (root / TEMP).hardlink_to(victim)
-    temp = store.open_temp(b"a", TEMP, resume=True)
-    temp.write(b"hostile")
-    temp.close()
-    assert victim.read_bytes() == b"precious"
-
-
-def test_the_routes_own_folder_may_be_a_link(store: LocalFolder, root: Path) -> None:
-    """It is the administrator's choice where /data/in leads."""
-    (root.parent / "link").symlink_to(root)
-    received(LocalFolder(root.parent / "link"), b"a")
-    assert names(root) == {TEMP.encode()}
-
-
-def test_a_folder_under_the_final_name_is_that_files_fault(store: LocalFolder, root: Path) -> None:
-    """It can be neither replaced nor kept as a copy; the others of the batch go on."""
-    (root / "a").mkdir()
-    for on_exists in ("replace", "keep", "version"):
-        with pytest.raises(NameRefused, match="folder"):
-            store.choose(b"a", on_exists)
-    received(store, b"a")
-    with pytest.raises(NameRefused, match="folder"):
-        store.publish(b"a", TEMP, replace=True)
-
-
-def test_on_exists_chooses_the_final_name(store: LocalFolder, root: Path) -> None:
-    """replace: the name itself; keep: none when it is taken; version: the first free number."""
-    assert store.choose(b"a.xml", "replace") == b"a.xml"
-    assert store.choose(b"a.xml", "keep") == b"a.xml"
-    assert store.choose(b"a.xml", "version") == b"a.xml"
-    (root / "a.xml").touch()
-    (root / "a.2.xml").symlink_to("nowhere")
-    assert store.choose(b"a.xml", "replace") == b"a.xml"
-    assert store.choose(b"a.xml", "keep") is None
-    assert store.choose(b"a.xml", "version") == b"a.3.xml"
-
-
-def test_a_name_that_came_to_be_used_is_not_replaced(store: LocalFolder, root: Path) -> None:
-    """Between choosing and renaming somebody else may write; with keep and version theirs stays."""
-    received(store, b"a")
-    (root / "a").write_bytes(b"theirs")
-    with pytest.raises(Occupied):
-        store.publish(b"a", TEMP, replace=False)
-    assert (root / "a").read_bytes() == b"theirs"
-    store.publish(b"a.2", TEMP, replace=False)
-    assert names(root) == {b"a", b"a.2"}
-
-
-def test_a_publish_that_died_between_its_two_steps_can_be_finished(store: LocalFolder, root: Path) -> None:
-    """link done, unlink not: both names are one file, and finishing removes the temp."""
-    received(store, b"a")
-    os.link(root / TEMP, root / "a")
-    store.publish(b"a", TEMP, replace=False)
-    assert names(root) == {b"a"}
-
-
-def test_a_thawed_worker_finds_nothing_to_rename(store: LocalFolder, root: Path) -> None:
-    """Its temp was taken over under the new fence's name."""
-    received(store, b"a")
-    assert store.adopt(b"a", TEMP, NEXT)
-    assert not store.adopt(b"a", TEMP, NEXT)
-    for replace in (True, False):
-        with pytest.raises(TempGone):
-            store.publish(b"a", TEMP, replace=replace)
-    assert names(root) == {NEXT.encode()}
-    assert store.temp_facts(b"a", NEXT) == (4, hashlib.sha256(b"data").hexdigest())
-    store.remove_temp(b"a", NEXT)
-    store.remove_temp(b"a", NEXT)
-    assert store.temp_facts(b"a", NEXT) is None
+    """In the folder where the file will be, so that a rename is enough, whatever the file is called."""
+    one, other = (temp_name("ledger", 1, 2, fence) for fence in (3, 4))
+    assert one != other
+    assert (
+        len({temp_name("ledger", 1, 2, 3), temp_name("another", 1, 2, 3), temp_name("ledger", 1, 3, 3)}) == 3
+    )
+    store.open_temp(b"sub/" + b"n" * 255, one, resume=True).close()
+    assert names(root / "sub") == {one.encode()}
+    assert one.startswith(".towline-")
+    assert len(one) < 40
 
 
 @pytest.mark.usefixtures("descriptors")
@@ -267,59 +129,6 @@ def test_a_failed_fsync_voids_the_copy(
     assert caught.value.args[:2] == ("statements", str(root))
     assert "Input/output error; the disk" in caught.value.args[2]
     assert (len(calls), names(root)) == (2, set())
-
-
-def without_renameat2(folder: int, old: bytes, new: bytes) -> None:
-    """A file system that knows no RENAME_NOREPLACE, as NFS."""
-    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-
-
-@pytest.fixture(params=["in one step", "in two steps"])
-def rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system knows RENAME_NOREPLACE, and where it doesn't."""
-    if request.param == "in two steps":
-        monkeypatch.setattr(renaming, "_renameat2", without_renameat2)
-
-
-@pytest.mark.usefixtures("rename", "descriptors")
-def test_a_name_that_is_taken_is_never_replaced(store: LocalFolder, root: Path) -> None:
-    """A file, a folder or a link of that name stays, and the temp with it; a free name is taken."""
-    (root / "file").write_bytes(b"theirs")
-    (root / "folder").mkdir()
-    (root / "link").symlink_to("nowhere")
-    received(store, b"a")
-    for taken in (b"file", b"folder", b"link"):
-        with pytest.raises(Occupied):
-            store.publish(taken, TEMP, replace=False)
-    assert (root / "file").read_bytes() == b"theirs"
-    assert (root / "link").is_symlink()
-    store.publish(b"a", TEMP, replace=False)
-    assert names(root) == {b"a", b"file", b"folder", b"link"}
-    with pytest.raises(TempGone):
-        store.publish(b"b", TEMP, replace=False)
-
-
-def test_the_second_of_two_steps_waits_for_the_first_to_be_durable(
-    store: LocalFolder, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unlink that outlives a power cut without its link would lose the file."""
-    received(store, b"a")
-    monkeypatch.setattr(renaming, "_renameat2", without_renameat2)
-    steps: list[str] = []
-
-    def recorded(step: str) -> Callable[..., None]:
-        real = getattr(os, step)
-
-        def call(*what: Any, **how: Any) -> None:
-            steps.append(step)
-            real(*what, **how)
-
-        return call
-
-    for step in ("link", "fsync", "unlink"):
-        monkeypatch.setattr(os, step, recorded(step))
-    store.publish(b"a", TEMP, replace=False)
-    assert steps == ["link", "fsync", "unlink"]
 
 
 def test_the_folder_that_is_made_is_durable_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
