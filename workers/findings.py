@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from workers import probing
 from workers.detect import Rules
 from workers.errors import ListingFailed, PermissionRefused, StoreRefused, TowlineError
+from workers.finding import Finding
 from workers.ftps.errors import Forbidden, Missing, Refused
 from workers.ftps.features import Features
 from workers.ftps.tls import TlsFacts
@@ -30,20 +32,6 @@ SOON_S = 30 * 86400.0
 """A certificate that ends within this time is worth a warning: partners take as long to exchange one."""
 CLOCK_S = 5.0
 """A clock that is off by less is no finding: our own may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found.
-
-    remedy: what can be done; None when all is well. failure: what a worker would fail with, if it would.
-    """
-
-    about: str  # "bank" or "statements"
-    what: str  # "TLS", "certificate", …
-    told: str
-    remedy: str | None = None
-    failure: TowlineError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +102,12 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
     """
     session, tally = process.session(name), Tally()
     config = session.endpoint
-    ways = [
+    mine = [
         route
         for route in process.settings.routes.values()
-        if route.endpoint == name and route.direction == "pull" and (routes is None or route.name in routes)
+        if route.endpoint == name and (routes is None or route.name in routes)
     ]
+    ways = [route for route in mine if route.direction == "pull"]
     tls, _ = session.run(lambda line: (line.tls, None), name="check", tally=tally)
     found = [*_of_tls(config, tls, time.time())]
     counts: list[FolderCount] = []
@@ -142,7 +131,9 @@ def endpoint(process: Process, name: str, routes: Collection[str] | None = None)
     features = session.run(lambda line: line.features, name="check", tally=tally)
     data_resumed = all(resumed) if tls is not None and resumed else None
     ahead = _ahead(newest)
-    for route in ways:
+    for route in mine:
+        if route.direction == "push":
+            of_routes += probing.of_push(process, session, route, tally)
         if route.verify == "hash":
             of_routes.append(_of_verify(route, features))
     found += [*_of_data(config, data_resumed, tls), *_of_features(config, features), _of_clock(config, ahead)]

@@ -59,7 +59,7 @@ def check(names: Sequence[str], as_json: bool) -> None:
     click.get_current_context().exit(code)
 
 
-def _ledger(process: Process) -> findings.Finding:
+def _ledger(process: Process) -> Finding:
     """Whether the broker's fleet works with this ledger, as far as that can be looked at."""
     ours = pairing.Mark.of(process.ledger, process.settings)
     unseen = "make sure that all workers have the same one"
@@ -68,17 +68,17 @@ def _ledger(process: Process) -> findings.Finding:
         theirs = None if place is None else pairing.read(place)
     except (BrokerNotRunning, RedisError) as away:
         why = f"{ours}; whether other workers have the same can't be looked at: {away}"
-        return findings.Finding("ledger", "fleet", why, unseen)
+        return Finding("ledger", "fleet", why, unseen)
     if place is None:
         why = f"{ours}; whether other workers have the same can't be looked at: the broker is no Redis"
-        return findings.Finding("ledger", "fleet", why, unseen)
+        return Finding("ledger", "fleet", why, unseen)
     if theirs is None:
-        return findings.Finding("ledger", "fleet", f"{ours}; no worker has used this broker yet")
+        return Finding("ledger", "fleet", f"{ours}; no worker has used this broker yet")
     if theirs.id != ours.id:
         another = pairing.another(ours, theirs)
         told = f"{ours}, and the broker's fleet works with {theirs}"
-        return findings.Finding("ledger", "fleet", told, pairing.REMEDY, another)
-    return findings.Finding("ledger", "fleet", f"{ours}; the broker's fleet works with it")
+        return Finding("ledger", "fleet", told, pairing.REMEDY, another)
+    return Finding("ledger", "fleet", f"{ours}; the broker's fleet works with it")
 
 
 def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Collection[str] | None]:
@@ -98,7 +98,7 @@ def _wanted(settings: Settings, names: Sequence[str]) -> dict[str, Collection[st
     return {**routes, **wanted}
 
 
-def _print(found: Sequence[findings.Finding]) -> None:
+def _print(found: Sequence[Finding]) -> None:
     width = max(len(finding.what) for finding in found)
     about = None
     for finding in found:
