@@ -14,6 +14,7 @@ from workers.cli.exits import code_of, first_that_applies, sentence
 from workers.cli.foreground import foreground, verbose_option, wire_option
 from workers.cli.output import json_option, print_json, status
 from workers.errors import BrokerNotRunning, TowlineError, UnknownName
+from workers.finding import Finding
 from workers.process import Process
 from workers.settings import Settings, check_time_budget
 from workers.settings.config_file import nearest
