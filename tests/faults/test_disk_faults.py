@@ -146,6 +146,29 @@ def test_a_copy_whose_fsync_failed_is_received_again(
     way.one.close()
 
 
+def test_a_file_that_is_too_large_for_the_disk_holds_nothing_up(
+    scripted: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is charged like any file that can't be had, leaves no temp, and the others arrive."""
+    way = Way(scripted, tmp_path / "towline", monkeypatch)
+    first, second = way.put()
+    made: list[int] = []
+
+    def watch(change: Change) -> None:
+        made.extend([change.folder] if change.call == "create" else [])
+        if change.call == "write" and change.at and len(made) == 1:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    way.disk.watch = watch
+    outcome = way.one.fetch()
+    assert (outcome.failed, outcome.published) == (1, 1)
+    assert outcome.first_error == f"/{first}: it is larger than a file may be on this file system"
+    assert way.one.files() == {second: way.sent[second]}
+    rows = way.one.ledger.history.rows()
+    assert {row.path.decode(): row.attempts for row in rows} == {f"/{first}": 1, f"/{second}": 0}
+    way.one.close()
+
+
 def test_a_folder_that_disappears_in_mid_file(
     scripted: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

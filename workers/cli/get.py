@@ -15,6 +15,7 @@ from workers.names import printable
 from workers.process import Process
 from workers.session import Tally
 from workers.stores.naming import NameRefused
+from workers.stores.temp import TooLarge
 from workers.transfer import Receipt, download
 
 
@@ -55,7 +56,7 @@ def _fetched(process: Process, endpoint: str, remote: bytes, target: Path, tally
 
         try:
             return download(session, remote, target, tally=tally, progress=moved)
-        except NameRefused as wrong:
+        except (NameRefused, TooLarge) as wrong:
             raise Ended(str(wrong), WRONG) from wrong
         except TransferBroken as changed:
             raise Ended(f"{changed}\n  the same command fetches it as it is now", NOT_WHOLE) from changed

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from workers.ftps.entry import Kind
 from workers.ftps.inquiry import Stat
 from workers.ftps.listing import Entry
 from workers.names import printable
+from workers.stores.digest import file_digest
 from workers.stores.naming import NameRefused, numbered
 from workers.stores.place import Place
 
@@ -78,17 +78,7 @@ class SourceFile:
         """The digest by HASH's name of the algorithm ("SHA-512", "CRC32"); hexadecimal. Raises OSError."""
         if algorithm == "SHA-256" and self.sha256:
             return self.sha256
-        checksum, at = 0, 0
-        other = (
-            None if algorithm == "CRC32" else hashlib.new(algorithm.replace("-", ""), usedforsecurity=False)
-        )
-        while block := os.pread(self._file, _BLOCK, at):
-            at += len(block)
-            if other is None:
-                checksum = zlib.crc32(block, checksum)
-            else:
-                other.update(block)
-        return f"{checksum:08x}" if other is None else other.hexdigest()
+        return file_digest(self._file, algorithm)
 
     def is_unchanged(self) -> bool:
         """Whether nobody has written to the open file since."""

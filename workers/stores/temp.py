@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import zlib
 from collections.abc import Callable
 
+from workers.stores.digest import file_digest
+
 _READ = 1 << 20
+
+
+class TooLarge(Exception):
+    """The file system takes no file of this size (FAT: 4 GiB). The file's own fault: others have room."""
+
+    def __str__(self) -> str:
+        return "it is larger than a file may be on this file system"
 
 
 class Temp:
@@ -45,23 +54,16 @@ class Temp:
         """
         if algorithm == "SHA-256":
             return self.sha256
-        checksum, at = 0, 0
-        other = (
-            None if algorithm == "CRC32" else hashlib.new(algorithm.replace("-", ""), usedforsecurity=False)
-        )
         try:
-            while block := os.pread(self._file, _READ, at):
-                at += len(block)
-                if other is None:
-                    checksum = zlib.crc32(block, checksum)
-                else:
-                    other.update(block)
+            return file_digest(self._file, algorithm)
         except OSError as failure:
             raise self._refused(failure) from failure
-        return f"{checksum:08x}" if other is None else other.hexdigest()
 
     def write(self, block: memoryview | bytes) -> None:
-        """Append. What a full disk did take is counted, so that a later attempt can go on from there."""
+        """Append. What a full disk did take is counted, so that a later attempt can go on from there.
+
+        Raises TooLarge, and what `refused` makes of an OSError.
+        """
         rest = memoryview(block)
         try:
             while rest:
@@ -70,6 +72,8 @@ class Temp:
                 self.size += taken
                 rest = rest[taken:]
         except OSError as failure:
+            if failure.errno == errno.EFBIG:
+                raise TooLarge from failure
             raise self._refused(failure) from failure
 
     def tail(self, count: int) -> bytes:

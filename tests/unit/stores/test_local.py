@@ -18,7 +18,7 @@ from workers.errors import StoreRefused
 from workers.ledger import temp_name
 from workers.stores import boot
 from workers.stores.local import LocalFolder
-from workers.stores.temp import Temp
+from workers.stores.temp import Temp, TooLarge
 
 
 @pytest.mark.usefixtures("descriptors")
@@ -160,15 +160,15 @@ def test_without_durability_nothing_is_synced(root: Path, monkeypatch: pytest.Mo
     assert facts.st_mtime > 1_700_000_000
 
 
-def test_a_place_that_takes_no_more_is_the_routes_fault(store: LocalFolder, root: Path) -> None:
-    """No room: StoreRefused, what did fit is counted, and goes on from there later."""
+def test_a_file_larger_than_files_may_be_is_its_own_fault(store: LocalFolder, root: Path) -> None:
+    """FAT ends at 4 GiB: TooLarge, and not the route's fault, which all its other files would wait for."""
     temp = store.open_temp(b"a", TEMP, resume=False)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(StoreRefused, match="File too large"):
+        with pytest.raises(TooLarge, match="larger than a file may be"):
             temp.write(b"x" * 150_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
