@@ -11,10 +11,10 @@ from workers.ledger.values import Claim
 from workers.names import printable
 
 if TYPE_CHECKING:
+    from workers.batch import Outcome
     from workers.ledger import Ledger
     from workers.receiving import Receipt
     from workers.settings import Route
-    from workers.transfer import Outcome
 
 log = logging.getLogger("towline.transfer")
 

@@ -20,9 +20,9 @@ from workers.ledger.counters import Key as Key
 from workers.process import Process, here
 
 if TYPE_CHECKING:
+    from workers.batch import Outcome
     from workers.session import Session
     from workers.settings import Settings
-    from workers.transfer import Outcome
 
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "towline_files_total": ("Files by what became of them.", ("route", "outcome")),

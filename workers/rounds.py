@@ -11,10 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from workers import __version__, detect, errors, local_sources, metrics, room, sources
+from workers.batch import Outcome, Work
 from workers.crashpoints import crashpoint
 from workers.ftps.errors import Forbidden, Refused
 from workers.ftps.inquiry import Stat
@@ -27,7 +27,7 @@ from workers.session import Session, Tally
 from workers.settings import Route
 from workers.stopping import STOP, StopFlag
 from workers.stores.naming import NameRefused, absolute, below
-from workers.transfer import Outcome, fetch_batch
+from workers.transfer import fetch_batch
 
 log = logging.getLogger("towline.rounds")
 
@@ -319,21 +319,11 @@ def _fetch_batch(
     janitor = process.janitor
     janitor.hold(claim.path_id for claim in claims)
     try:
-        move = (
-            partial(fetch_batch, store=process.store(route))
-            if route.direction == "pull"
-            else partial(push_batch, source=process.source(route))
-        )
-        move(
-            route,
-            session,
-            ledger,
-            claims=claims,
-            tally=tally,
-            stop=stop,
-            holds=janitor.holds,
-            outcome=outcome,
-        )
+        work = Work(route, session, ledger, tally, stop, janitor.holds)
+        if route.direction == "pull":
+            fetch_batch(work, process.store(route), claims, outcome)
+        else:
+            push_batch(work, process.source(route), claims, outcome)
     finally:
         janitor.release()
     _clear_sources(process, route, session, tally, stop)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from workers.batch import ClaimLost, Doubt, Outcome, Stopped, Work, is_full
 from workers.confirming import HashDiffers
 from workers.crashpoints import crashpoint
 from workers.depositing import Depositor, Sent, beside
@@ -23,14 +24,9 @@ from workers.ftps.errors import BadName, Refused, TransferBroken
 from workers.ledger.values import Claim, same_version
 from workers.names import printable
 from workers.stores.naming import NameRefused, below
-from workers.transfer import GROUP_BYTES, GROUP_FILES, GROUP_SECONDS, MOST_IN_A_ROW, Outcome
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
-    from workers.ledger import Ledger
-    from workers.session import Session, Tally
-    from workers.settings import Route
-    from workers.stopping import StopFlag
     from workers.stores.source import SourceFile, SourceFolder
 
 log = logging.getLogger("towline.transfer")
@@ -39,41 +35,22 @@ _TOO_LARGE = 552
 """Said of one file as well as of a quota (RFC 959 §4.2.2): counted, unless two in a row meet it."""
 
 
-class _Stopped(Exception):
-    """The grace of an orderly stop is over."""
-
-
-class _ClaimLost(Exception):
-    """The claim is no longer ours; somebody else sends this file."""
-
-
 class _Changed(Exception):
     """The source is no longer the version that was to be sent."""
 
 
-def push_batch(
-    route: Route,
-    session: Session,
-    ledger: Ledger,
-    source: SourceFolder,
-    claims: Sequence[Claim],
-    *,
-    tally: Tally,
-    stop: StopFlag,
-    holds: Callable[[int], bool],
-    outcome: Outcome,
-) -> None:
+def push_batch(work: Work, source: SourceFolder, claims: Sequence[Claim], outcome: Outcome) -> None:
     """Send these claimed files and give them their names; every claim is ended when this returns or raises.
 
-    Arguments as for `transfer.fetch_batch`. Raises ReconnectFailed, LoginRefused, CertificateRefused,
+    outcome: as for `transfer.fetch_batch`. Raises ReconnectFailed, LoginRefused, CertificateRefused,
     EndpointClosed, StoreRefused; Refused where the account may not write there; OperationFailed where one
     file after the other dies of it.
     """
-    batch = _Batch(route, session, ledger, source, claims, tally, stop, holds, outcome)
+    batch = _Batch(work, source, Endings(work.route, work.ledger, claims, outcome))
     try:
         batch.run()
-    except _Stopped:
-        log.info("%s: stopped in mid-file", route.name, extra={"action": "push.stopped"})
+    except Stopped:
+        log.info("%s: stopped in mid-file", work.route.name, extra={"action": "push.stopped"})
     finally:
         batch.close()
 
@@ -81,40 +58,28 @@ def push_batch(
 class _Batch:
     """The claims in hand and the group being gathered."""
 
-    def __init__(
-        self,
-        route: Route,
-        session: Session,
-        ledger: Ledger,
-        source: SourceFolder,
-        claims: Sequence[Claim],
-        tally: Tally,
-        stop: StopFlag,
-        holds: Callable[[int], bool],
-        outcome: Outcome,
-    ) -> None:
-        self._route = route
-        self._session = session
-        self._ledger = ledger
+    def __init__(self, work: Work, source: SourceFolder, ends: Endings) -> None:
+        self._work = work
+        self._route = work.route
+        self._session = work.session
+        self._ledger = work.ledger
+        self._tally = work.tally
         self._source = source
-        self._tally = tally
-        self._stop = stop
-        self._holds = holds
-        self._ends = Endings(route, ledger, claims, outcome)
-        self._depositor = Depositor(route, session, ledger, tally)
+        self._ends = ends
+        self._depositor = Depositor(work.route, work.session, work.ledger, work.tally)
+        self._doubt = Doubt()
         self._made: set[bytes] = set()
         self._group: list[Sent] = []
         self._group_began = 0.0
-        self._doubtful = 0
 
     def run(self) -> None:
         """The story: take over, then send file by file and rename group by group."""
         crashpoint("claimed")
         for claim, relative in self._take_over():
-            if self._stop.begun:
+            if self._work.stop.begun:
                 break
             self._send(claim, relative)
-            if self._group_is_full():
+            if is_full([one.file.size for one in self._group], self._group_began):
                 self._deposit()
         self._deposit()
 
@@ -147,7 +112,7 @@ class _Batch:
     # -- one file
 
     def _send(self, claim: Claim, relative: bytes) -> None:
-        if not self._holds(claim.path_id):
+        if not self._work.holds(claim.path_id):
             return
         self._ends.begin(claim)
         if self._route.on_exists == "keep" and self._depositor.choose([relative]) == [None]:
@@ -171,23 +136,21 @@ class _Batch:
         except _Changed:
             self._discard([one])
             self._ends.changed(claim)
-        except _ClaimLost:
+        except ClaimLost:
             file.close()
         except (HashDiffers, OperationFailed, BadName) as failure:
             file.close()
-            self._ends.failed(claim, str(failure))
-            self._doubt(failure)
+            self._failed(claim, failure)
         except Refused as refusal:
             file.close()
             if refusal.code != _TOO_LARGE:
                 raise
-            self._ends.failed(claim, str(refusal))
-            self._doubt(refusal)
+            self._failed(claim, refusal)
         except BaseException:
             file.close()
             raise
         else:
-            self._doubtful = 0
+            self._doubt.over()
             if not self._group:
                 self._group_began = time.monotonic()
             self._group.append(one)
@@ -239,10 +202,7 @@ class _Batch:
 
     def _blocks(self, one: Sent, offset: int) -> Iterator[memoryview]:
         for block in one.file.blocks(offset):
-            if self._stop.grace_over:
-                raise _Stopped
-            if not self._holds(one.claim.path_id):
-                raise _ClaimLost
+            self._work.go_on(one.claim)
             yield block
             crashpoint("sending")
         if not one.file.sha256 or not one.file.is_unchanged():
@@ -262,20 +222,15 @@ class _Batch:
             self._discard([one])
             raise HashDiffers(f"{told.algorithm} of the server: {told.hex}, of what was sent: another")
 
-    def _doubt(self, failure: Exception) -> None:
-        """Was it the file? A server with closed data ports must not use up the attempts of all."""
-        self._doubtful = 0 if isinstance(failure, BadName) else self._doubtful + 1
-        if self._doubtful >= MOST_IN_A_ROW:
-            raise failure
+    def _failed(self, claim: Claim, failure: Exception) -> None:
+        """It could not be sent. Where that may be the server's fault, the batch does not go on for ever."""
+        self._ends.failed(claim, str(failure))
+        if isinstance(failure, BadName):
+            self._doubt.over()
+        else:
+            self._doubt.raised(failure)
 
     # -- a group
-
-    def _group_is_full(self) -> bool:
-        return bool(self._group) and (
-            len(self._group) >= GROUP_FILES
-            or sum(one.file.size for one in self._group) >= GROUP_BYTES
-            or time.monotonic() - self._group_began >= GROUP_SECONDS
-        )
 
     def _deposit(self) -> None:
         """Look at each source once more, and name those that are still what was sent."""

@@ -17,8 +17,8 @@ from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.fetching import QUICK, Fetching
 from tests.servers.server import FtpServer
+from workers.batch import MOST_IN_A_ROW
 from workers.errors import OperationFailed, ReconnectFailed
-from workers.transfer import MOST_IN_A_ROW
 
 StartServer = Callable[..., FtpServer]
 Open = Callable[..., Fetching]

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.servers.server import FtpServer
 from workers import sources
+from workers.batch import Outcome, Work
 from workers.detect import Rules, decide
 from workers.ledger import Ledger
 from workers.ledger.values import Claim
@@ -17,7 +18,7 @@ from workers.session import Session, Tally
 from workers.settings import Endpoint, Reconnect, Route
 from workers.stopping import StopFlag
 from workers.stores.local import LocalFolder
-from workers.transfer import Outcome, fetch_batch
+from workers.transfer import fetch_batch
 
 QUICK = Reconnect(attempts=3, within=20.0, first_wait=0.01, max_wait=0.02)
 
@@ -79,16 +80,10 @@ class Fetching:
         self, claims: list[Claim] | None = None, holds: Callable[[int], bool] = lambda _: True
     ) -> Outcome:
         """Fetch these claims, or all that is due."""
-        return fetch_batch(
-            self.route,
-            self.session,
-            self.ledger,
-            self.store,
-            self.claim() if claims is None else claims,
-            tally=self.tally,
-            stop=self.stop,
-            holds=holds,
-        )
+        outcome = Outcome()
+        work = Work(self.route, self.session, self.ledger, self.tally, self.stop, holds)
+        fetch_batch(work, self.store, self.claim() if claims is None else claims, outcome)
+        return outcome
 
     def clear(self, hold_s: float = 60) -> None:
         """Do what is due at the sources."""

@@ -11,6 +11,7 @@ from tests.faults.scripted import ScriptedServer
 from tests.servers.fetching import QUICK
 from tests.servers.server import FtpServer
 from workers import local_sources
+from workers.batch import Outcome, Work
 from workers.detect import Rules, decide
 from workers.ledger import Ledger
 from workers.ledger.values import Claim
@@ -20,7 +21,6 @@ from workers.session import Session, Tally
 from workers.settings import Endpoint, Route
 from workers.stopping import StopFlag
 from workers.stores.source import SourceFolder
-from workers.transfer import Outcome
 
 LONG_AGO = 1_600_000_000
 
@@ -99,17 +99,8 @@ class Pushing:
     ) -> Outcome:
         """Send these claims, or all that is due."""
         outcome = Outcome()
-        push_batch(
-            self.route,
-            self.session,
-            self.ledger,
-            self.folder,
-            self.claim() if claims is None else claims,
-            tally=self.tally,
-            stop=self.stop,
-            holds=holds,
-            outcome=outcome,
-        )
+        work = Work(self.route, self.session, self.ledger, self.tally, self.stop, holds)
+        push_batch(work, self.folder, self.claim() if claims is None else claims, outcome)
         return outcome
 
     def clear(self) -> None:

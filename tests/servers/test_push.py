@@ -14,8 +14,8 @@ import pytest
 from tests.servers.kinds import NAMES, OFFERS
 from tests.servers.pushing import LONG_AGO, Pushing
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
+from workers.batch import GROUP_FILES, Outcome
 from workers.ftps.errors import Refused
-from workers.transfer import GROUP_FILES, Outcome
 
 StartServer = Callable[..., FtpServer]
 Open = Callable[..., Pushing]

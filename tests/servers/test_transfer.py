@@ -16,9 +16,10 @@ import pytest
 from tests.servers.fetching import Fetching
 from tests.servers.kinds import OFFERS
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
+from workers.batch import GROUP_FILES, Outcome
 from workers.errors import StoreRefused
 from workers.ftps.errors import Missing, TransferBroken
-from workers.transfer import GROUP_FILES, Outcome, download
+from workers.transfer import download
 
 StartServer = Callable[..., FtpServer]
 Open = Callable[..., Fetching]

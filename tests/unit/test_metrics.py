@@ -11,10 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from workers import metrics
+from workers.batch import Outcome
 from workers.ledger import Appeared, Ledger
 from workers.process import here
 from workers.settings import Settings
-from workers.transfer import Outcome
 
 NAMES = {
     "towline_files_total",
