@@ -406,9 +406,13 @@ def upkeep(process: Process) -> Kept:
     ended = ledger.claims.end_leases(_attempts(process))
     removed = 0
     for route in routes.values():
-        if route.direction == "pull" and isinstance(route.local, Path) and route.local.is_dir():
+        if route.direction == "pull" and isinstance(route.local, Path):
             keep = ledger.claims.temps(route.name, route.target)
-            removed += process.store(route).sweep(keep)
+            try:
+                removed += process.store(route).sweep(keep)
+            except errors.StoreRefused as refusal:
+                # One route's disk; leases, follow-on tasks and the other routes are not to wait for it.
+                log.warning("%s: not swept: %s", route.name, refusal, extra={"action": "upkeep.left"})
     ledger.permits.sweep()
     pruned = ledger.forget(process.settings.history)
     return Kept(sum(ended.values()), tuple(ended), removed, pruned)

@@ -20,6 +20,7 @@ from workers.process import Process
 from workers.rounds import Fetched, Polled
 from workers.session import Tally
 from workers.settings import Route, Settings
+from workers.stores.local import LocalFolder
 
 MB = 1_000_000
 
@@ -262,3 +263,18 @@ def test_a_route_that_has_nothing_left_to_fetch_waits_for_no_room(
     poll(process, route)
     poll(process, route)
     assert process.ledger.routes.get("in").refused_at is None
+
+
+def test_a_disk_that_cannot_be_swept_stops_nothing_else(
+    disk: SmallDisk, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upkeep ends leases, announces and forgets for all routes, whatever the disk of one of them says."""
+    (disk.path / "in").mkdir()
+    (disk.path / "in" / ".towline-left").write_bytes(b"half")
+    process, _ = begin(local=disk.path / "in")
+    sweep = LocalFolder.sweep
+    monkeypatch.setattr(LocalFolder, "sweep", lambda self, keep: sweep(self, keep, idle=-1))
+    disk.remount("ro")
+    assert rounds.upkeep(process).temps_removed == 0
+    disk.remount("rw")
+    assert rounds.upkeep(process).temps_removed == 1

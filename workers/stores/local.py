@@ -241,8 +241,10 @@ class LocalFolder:
     def sweep(self, keep: Collection[str], *, idle: float = _SWEEP_IDLE) -> int:
         """Remove temps that are not in `keep` and were not touched for `idle` seconds; how many were.
 
-        `keep` has to hold the temps of all claims and of all open intents.
+        `keep` has to hold the temps of all claims and of all open intents. Raises StoreRefused.
         """
+        if not self._place.is_there():
+            return 0
         kept = {name.encode() for name in keep}
         touched_before = time.time() - idle
         removed = 0
