@@ -106,22 +106,20 @@ class Fleet:
         """The ledger, opened once more."""
         return closing(Ledger.open(self.postgres.url(), state_dir=self.stack.state_dir))
 
-    def quiet(self) -> bool:
-        """Whether nothing is left to be done: all that stands is published, all sources are cleared."""
-        self.supervise()
+    def left(self) -> list[str]:
+        """What is still to be done: versions that are not over, files not published, sources not cleared."""
+        found: list[str] = []
         with self.ledger() as ledger:
-            latest = {
-                (row.route, Path(os.fsdecode(row.path)).name): row.sha256
-                for name in self.writers
-                for row in ledger.history.rows(name, limit=1_000_000)
-                if row.latest
-            }
-            return all(
-                not books.unfinished(ledger, name)
-                and all(latest.get((name, file)) for file in writer.names())
-                and (name.endswith("keep") or not writer.names())
-                for name, writer in self.writers.items()
-            )
+            for name, writer in self.writers.items():
+                found += [f"{name}: {line}" for line in books.unfinished(ledger, name)]
+                landed = {
+                    Path(os.fsdecode(row.path)).name
+                    for row in ledger.history.rows(name, limit=1_000_000)
+                    if row.latest and row.sha256
+                }
+                cleared = not name.endswith("keep")
+                found += [f"{name}: {file}" for file in writer.names() if cleared or file not in landed]
+        return found
 
     def retry(self) -> int:
         """Ask again for what a failure has put off for minutes or hours; how many files that were."""

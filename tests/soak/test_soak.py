@@ -28,6 +28,7 @@ from tests.witness.verdict import Verdict
 from tests.witness.writer import Writer
 
 FAULT_EVERY_S = 2.0
+FIRST_WITHIN_S = 120.0
 QUIET_WITHIN_S = 600.0
 NAMES = 40
 """Of each route: so many files are replaced, grown, renamed and removed again and again."""
@@ -67,6 +68,7 @@ class Soak:
         while fleet.journal.count() < versions:
             self._act(self._draw.choice(list(fleet.writers.values())))
             now = time.monotonic()
+            assert fleet.watcher.appearances or now - self._began < FIRST_WITHIN_S, fleet.stack.said()[-4000:]
             if now >= strike_at:
                 strike_at += FAULT_EVERY_S
                 self._strike()
@@ -122,8 +124,20 @@ class Soak:
 
     def _come_to_rest(self) -> int:
         """Wait until nothing is left to do; returns for how many files, put off for long, we had to ask."""
-        asked = self._fleet.retry()
-        wait_until(self._fleet.quiet, QUIET_WITHIN_S, what="all is finished")
+        fleet = self._fleet
+        asked = fleet.retry()
+        left: list[str] = []
+
+        def is_over() -> bool:
+            nonlocal left
+            fleet.supervise()
+            left = fleet.left()
+            return not left
+
+        try:
+            wait_until(is_over, QUIET_WITHIN_S)
+        except AssertionError:
+            raise AssertionError(f"{len(left)} are not finished: {left[:20]}") from None
         return asked
 
 
