@@ -29,6 +29,16 @@ SERVERS = {
         b"modify=202601%02d03%02d%02d;perm=flcdmpe;type=dir;unique=FE00U%X;"
         b"UNIX.group=0;UNIX.mode=0755;UNIX.owner=0; folder-%07d\r\n",
     ),
+    "Pure-FTPd": (
+        b"type=file;modify=202601%02d03%02d%02d;size=%d;UNIX.mode=0644;UNIX.uid=1000;UNIX.gid=1000;"
+        b"unique=801g%x; report-%07d.csv\r\n",
+        b"type=dir;modify=202601%02d03%02d%02d;UNIX.mode=0755;UNIX.uid=1000;UNIX.gid=1000;"
+        b"unique=801g%x; folder-%07d\r\n",
+    ),
+    "FileZilla Server": (
+        b"modify=202601%02d03%02d%02d.000;perms=awr;size=%d;type=file; report-%x-%07d.csv\r\n",
+        b"modify=202601%02d03%02d%02d.000;perms=el;type=dir; folder-%x-%07d\r\n",
+    ),
     "pyftpdlib": (
         b"modify=202601%02d03%02d%02d;perm=r;size=%d;type=file;unique=fe00g%x; report-%07d.csv\r\n",
         b"modify=202601%02d03%02d%02d;perm=el;type=dir;unique=fe00g%x; folder-%07d\r\n",

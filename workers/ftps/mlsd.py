@@ -60,8 +60,9 @@ def _facts_and_name(line: bytes) -> tuple[bytes, bytes]:
     return line[:cut], line[cut + 1 :]
 
 
-# Facts that are kept, and what they look like in all but odd lines, which are left to parse_mlsd_line.
-_KEPT = {b"size": rb"(\d{1,19})", b"modify": rb"(\d[\d.]*)", b"unique": rb"([^;]*)"}
+# Facts that are kept, and what they look like in all but odd lines, which are left to parse_mlsd_line. A fact
+# is never given back once it is read (`*+`): that is a tenth of the time.
+_KEPT = {b"size": rb"([0-9]{1,19}+)", b"modify": rb"([0-9][0-9.]*+)", b"unique": rb"([^;]*+)"}
 _PLAIN: dict[bytes, Kind] = {b"file": "file", b"dir": "dir"}
 _KEY = re.compile(rb"[\w.-]+\Z")
 # A server that has more shapes of lines than this gets the others taken to pieces.
@@ -134,8 +135,8 @@ def _reader_of(shape: _Shape) -> _Reader:
             kept.append(known)
         elif known == b"type":
             kind = _PLAIN[type_text]
-        pattern += re.escape(key) + b"=" + (type_text or _KEPT.get(known, rb"[^;]*")) + b";"
+        pattern += re.escape(key) + b"=" + (type_text or _KEPT.get(known, rb"[^;]*+")) + b";"
     # The group after the name's never takes part in a match: it stands for facts that aren't told.
     size_at, time_at, unique_at = (kept.index(key) + 1 if key in kept else len(kept) + 2 for key in _KEPT)
-    match = re.compile(pattern + rb" (.*)|(.)\Z(?!)", re.DOTALL).fullmatch
+    match = re.compile(pattern + rb" (.*+)|(.)\Z(?!)", re.DOTALL).fullmatch
     return match, kind, size_at, time_at, unique_at, len(kept) + 1
