@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from tests.bench.figure import Figure
 from workers.ftps.listing import BadLines, read_mlsd
 
 BLOCK = 16 * 1024  # one TLS record
@@ -35,7 +36,7 @@ SERVERS = {
         b"type=dir;modify=202601%02d03%02d%02d;UNIX.mode=0755;UNIX.uid=1000;UNIX.gid=1000;"
         b"unique=801g%x; folder-%07d\r\n",
     ),
-    "FileZilla Server": (
+    "A server of four facts": (
         b"modify=202601%02d03%02d%02d.000;perms=awr;size=%d;type=file; report-%x-%07d.csv\r\n",
         b"modify=202601%02d03%02d%02d.000;perms=el;type=dir; folder-%x-%07d\r\n",
     ),
@@ -111,24 +112,33 @@ def read_and_weigh(count: int) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
+def measured(count: int, *, turns: int) -> list[Figure]:
+    """All figures, printed as they come."""
+    found = [Figure("first entry after the first data", first_entry_s() * 1000, "ms", "at most 100 ms")]
+    print(found[0], flush=True)
+    for server in SERVERS:
+        listing = list(blocks(count, server))
+        timed = [(seconds(bare(listing), count), seconds(ours(listing), count)) for _ in range(turns)]
+        bare_s, ours_s = (min(turn) for turn in zip(*timed, strict=True))
+        found.append(
+            Figure(f"{server}'s lines: entries a second", count / ours_s, f"({count / bare_s:,.0f} bare)")
+        )
+        print(found[-1])
+        found.append(Figure(f"{server}'s lines: times the bare loop", bare_s / ours_s, "", "at least 1"))
+        print(found[-1], flush=True)
+    few, many = peak_of(1000), peak_of(count)
+    found.append(Figure("memory, over that for 1,000 entries", (many - few) / 2**20, "MiB", "at most 30 MiB"))
+    print(found[-1], flush=True)
+    return found
+
+
 def main() -> None:
     """Measure, and print a line each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
-    count: int = options.entries
-    print(f"first entry after {first_entry_s() * 1000:.2f} ms (at most 100)")
-    for server in SERVERS:
-        listing = list(blocks(count, server))
-        turns = [(seconds(bare(listing), count), seconds(ours(listing), count)) for _ in range(options.turns)]
-        bare_s, ours_s = (min(turn) for turn in zip(*turns, strict=True))
-        print(
-            f"{server}'s lines: bare loop {count / bare_s:,.0f} entries a second, "
-            f"towline {count / ours_s:,.0f}: {bare_s / ours_s:.2f} of its speed (at least 1)"
-        )
-    few, many = peak_of(1000), peak_of(count)
-    print(f"memory: {(many - few) / 2**20:+.1f} MiB for {count:,} entries over 1,000 (at most +30)")
+    measured(options.entries, turns=options.turns)
 
 
 if __name__ == "__main__":
