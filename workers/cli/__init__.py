@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Watch the main job run, against a server of its own."),
     "up": ("up", "Run broker, workers, beat and Flower as one process tree."),
+    "init": ("init", "Try a server, and write a configuration for it."),
     "config": ("config", "What is configured, and where each value comes from."),
     "check": ("check", "Try the configuration, then each endpoint and route for real."),
     "ls": ("ls", "List a remote folder."),

@@ -20,6 +20,10 @@ FtpsError
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workers.ftps.tls import TlsFacts
 
 
 class Loss(StrEnum):
@@ -109,7 +113,12 @@ class LoginRefused(FtpsError):
 
 
 class CertificateRefused(FtpsError):
-    """The certificate is not trusted, not the host's, or not the pinned one."""
+    """The certificate is not trusted, not the host's, or not the pinned one.
+
+    shown: what the handshake has shown, where a certificate that was not pinned ended it.
+    """
+
+    shown: TlsFacts | None = None
 
 
 class TlsRefused(FtpsError):

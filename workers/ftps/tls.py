@@ -33,6 +33,10 @@ class Trust:
     tls_min: str = "1.2"
     tls_max: str = "1.3"
 
+    def pins(self, shown: TlsFacts) -> bool:
+        """Whether this certificate is one of the pinned ones."""
+        return shown.fingerprint in {normalised(pin) for pin in self.fingerprints}
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFacts:
@@ -78,9 +82,11 @@ def check_pins(secure: ssl.SSLSocket, trust: Trust) -> None:
     """Hold the peer's certificate against the pins, if there are any. Raises CertificateRefused."""
     if not trust.fingerprints:
         return
-    shown = fingerprint(secure.getpeercert(binary_form=True) or b"")
-    if shown not in {normalised(pin) for pin in trust.fingerprints}:
-        raise CertificateRefused(f"the server's certificate is {shown}, which is not pinned")
+    shown = facts(secure)
+    if not trust.pins(shown):
+        refused = CertificateRefused(f"the server's certificate is {shown.fingerprint}, which is not pinned")
+        refused.shown = shown
+        raise refused
 
 
 def facts(secure: ssl.SSLSocket) -> TlsFacts:
