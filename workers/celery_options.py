@@ -23,7 +23,8 @@ def options(config: Settings, broker_url: str) -> dict[str, Any]:
         "socket_timeout": 30.0,
         "socket_keepalive": True,
         "health_check_interval": 15,
-        "retry_on_timeout": True,
+        # No retry_on_timeout: with it redis-py mends a line that was reset by itself, inside a read that then
+        # waits for ever, and the worker takes no message again. Celery makes a new line and subscribes anew.
     }
     return {
         "broker_url": broker_url,
