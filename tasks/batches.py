@@ -43,7 +43,7 @@ def batch(direction: Literal["pull", "push"], route: str, paths: list[str] | Non
     if isinstance(done, rounds.Skipped):
         # Whoever works on this route hints for the next batch; another look would only join the queue.
         if done.why == "busy":
-            if paths is None and not process.ledger.polls.counts(route).claimed:
+            if paths is None and not process.ledger.polls.work(route).claimed:
                 when_free(process, the_route)
             else:
                 process.session(the_route.endpoint).permit.forgo()

@@ -26,7 +26,7 @@ def hint(process: Process, route: Route, *, already: int = 0) -> int:
     already: how many this poll has sent before it listed. They may be used up by now, so what is ready gets
     one more in any case; a hint too many costs milliseconds, one too few the time until the next tick.
     """
-    counts = process.ledger.polls.counts(route.name)
+    counts = process.ledger.polls.work(route.name)
     batches = max(
         math.ceil(counts.ready / route.batch.files), math.ceil(counts.ready_bytes / route.batch.bytes)
     )

@@ -94,7 +94,7 @@ def _round(process: Process, route: Route, sessions: int) -> int:
         others = [opened.enter_context(closing(Process(process.settings))) for _ in range(sessions - 1)]
         shares = [_Share(process, tally), *map(_Share, others)]
         _side_by_side(process, route, shares)
-    waiting = process.ledger.polls.counts(route.name).waiting
+    waiting = process.ledger.polls.work(route.name).waiting
     click.echo(_summary(route, found, shares, waiting))
     codes = [SOME_FAILED] if any(share.failed for share in shares) else []
     if all(share.busy for share in shares):
@@ -176,7 +176,7 @@ def _fetched_something(route: Route, share: _Share, stop: StopFlag) -> bool:
 
 
 def _progress(process: Process, route: Route) -> str:
-    counts = process.ledger.polls.counts(route.name)
+    counts = process.ledger.polls.work(route.name)
     return f"{route.name}: {counts.claimed} in flight, {counts.ready} to come"
 
 
