@@ -46,7 +46,7 @@ class Builder:
         (`Connection.open`); left out: the log is, where the endpoint wants it."""
         self._endpoint = endpoint
         self._counters = counters
-        self._book = ledger.endpoints
+        self._book, self._now = ledger.endpoints, ledger.now
         self._wire = into_log(endpoint.name) if wire is None and endpoint.wire_log else wire
 
     def build(self, tally: Tally) -> Connection:
@@ -62,6 +62,7 @@ class Builder:
         if tally.heeds_breaker and not tally.connects:
             self._refuse_if_down(tally)
         tally.connects += 1
+        since = self._now()
         if self._endpoint.tls != "off" and not self._endpoint.verify:
             log.warning(
                 "%s: verify = false: any certificate is believed", name, extra={"action": "line.unverified"}
@@ -72,7 +73,7 @@ class Builder:
                 peer_of(self._endpoint, secret),
                 known=Features.from_json(learned) if learned else None,
                 wire=self._wire,
-                turn=lambda: self._turn(credentials),
+                turn=lambda: self._turn(credentials, since),
             )
         except _NotYet:
             raise
@@ -88,14 +89,14 @@ class Builder:
         return line
 
     @contextmanager
-    def _turn(self, credentials: str) -> Iterator[None]:
-        """Around the login. Alone, unless one has just worked: a password that is wrong is tried once.
+    def _turn(self, credentials: str, since: float) -> Iterator[None]:
+        """Around the login. Alone, unless one has worked since we began: a wrong password is tried once.
 
         Raises EndpointClosed where another's try has shown that.
         """
         name, limit = self._endpoint.name, self._endpoint.connect_timeout
         began = time.monotonic()
-        while not self._book.may_login(name, credentials, until_s=limit + 1):
+        while not self._book.may_login(name, credentials, since=since, until_s=limit + 1):
             self.refuse_if_closed(credentials)
             if time.monotonic() - began > limit / 2:
                 raise _NotYet("another process is trying these credentials")

@@ -22,8 +22,8 @@ END_LIMIT_S = 60.0  # seconds, on a busy machine
 class Member:
     """A process that uses the endpoint `bank` again and again.
 
-    said: how often it has said each of "done", "busy" and "lost". environment: of the process, over ours.
-    options: as in permit_process.py.
+    said: how often it has said each of its words. environment: of the process, over ours. options, words: as
+    in permit_process.py.
     """
 
     def __init__(

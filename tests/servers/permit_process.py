@@ -1,9 +1,9 @@
 """A process of the fleet that lists again and again: `python -m tests.servers.permit_process CONFIG OPTIONS`.
 
 Says "ready" once it has imported all; begins when it is sent a line, and ends with another one or the end of
-its input. Meanwhile it says, a word a task, how each went: "done", "busy", or "lost" where it lost its line
-between its two listings. OPTIONS, as JSON: host (its name, where it shall be another), tick_s (seconds
-between two tasks), patience_s and kept_s (of workers.permit).
+its input. Meanwhile it says, a word a task, how each went: "done", "lost" where it lost its line between its
+two listings, or how it failed (WORDS). OPTIONS, as JSON: host (its name, where it shall be another), tick_s
+(seconds between two tasks), patience_s and kept_s (of workers.permit).
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from contextlib import closing
 from pathlib import Path
 
 from workers import permit, settings
-from workers.errors import EndpointBusy
+from workers.errors import EndpointBusy, EndpointClosed, LoginRefused, ReconnectFailed
 from workers.ftps.connection import Connection
 from workers.ledger import owners
 from workers.process import Process
 from workers.session import Tally
+
+WORDS = {EndpointBusy: "busy", EndpointClosed: "closed", LoginRefused: "closed", ReconnectFailed: "down"}
 
 
 def main() -> None:
@@ -42,8 +44,8 @@ def main() -> None:
                         session.run(_list, name="list", tally=tally)
                     if session.counters.builds.total() > builds + 1:
                         word = "lost"
-            except EndpointBusy:
-                word = "busy"
+            except (EndpointBusy, EndpointClosed, LoginRefused, ReconnectFailed) as failure:
+                word = WORDS[type(failure)]
             print(word, flush=True)
             over.wait(options["tick_s"])
 

@@ -43,6 +43,7 @@ PassivePorts {first} {last}
 TimeoutIdle {idle}
 TimeoutLinger 2
 MaxInstances 100
+MaxClientsPerUser {most_lines}
 PidFile {folder}/pid
 ScoreboardFile {folder}/scoreboard
 WtmpLog off
@@ -90,6 +91,7 @@ class Proftpd(FtpServer):
         require_reuse: bool = True,
         client_ca: Path | None = None,
         idle_s: int = 300,
+        most_lines: int = 100,
         **options: Any,
     ) -> None:
         if os.geteuid() != 0:
@@ -101,7 +103,8 @@ class Proftpd(FtpServer):
         self.root.mkdir(exist_ok=True)
         self.logs = (*self.logs, *(folder / name for name in ("system.log", "session.log", "tls.log")))
         passwords, groups = folder / "passwd", folder / "group"
-        passwords.write_text(f"{self.user}:{crypt(self.password)}:0:0::{self.root}:/bin/sh\n")
+        self._passwords = passwords
+        self.change_password(self.password)
         groups.write_text("root:x:0:\n")
         for path in (passwords, groups):
             path.chmod(0o600)
@@ -125,6 +128,7 @@ class Proftpd(FtpServer):
                 first=self.passive_ports.start,
                 last=self.passive_ports.stop - 1,
                 idle=idle_s,
+                most_lines=most_lines,
                 folder=folder,
                 version=self.tls_version,
                 verify_client=f"TLSVerifyClient on\n  TLSCACertificateFile {client_ca}"
@@ -136,6 +140,10 @@ class Proftpd(FtpServer):
                 cache=f"TLSSessionCache shm:/file={folder}/sessions" if shmcache else "",
             )
         )
+
+    def change_password(self, password: str) -> None:
+        """From the next login on; `password` stays what it was, for clients that know no better."""
+        self._passwords.write_text(f"{self.user}:{crypt(password)}:0:0::{self.root}:/bin/sh\n")
 
     def connections(self) -> int:
         return len(self._matches(r"^\d+  - "))  # the event before any command

@@ -35,6 +35,7 @@ class PureFtpd(FtpServer):
         *,
         listing_limit: int = 10_000,
         idle_min: int = 5,
+        most_lines: int = 100,
         **options: Any,
     ) -> None:
         if os.geteuid() != 0:
@@ -52,7 +53,7 @@ class PureFtpd(FtpServer):
         jail.add_urandom()  # it aborts without
         self._openssl = jail.limit_tls(self.tls_version)
         self._jail = jail
-        self._listing_limit, self._idle_min = listing_limit, idle_min
+        self._listing_limit, self._idle_min, self._most_lines = listing_limit, idle_min, most_lines
         self.root = jail.folder / "srv"
         jail.grant("srv", UID)  # it refuses virtual accounts of uid 0
         self._certificate = jail.write("etc/ssl/server.pem", certificates.chain_and_key.read_text(), 0o600)
@@ -117,7 +118,7 @@ class PureFtpd(FtpServer):
         return [
             *("chroot", self._jail.folder, self._program),
             *("-l", "puredb:/etc/pureftpd.pdb", "-A", "-E", "-u", "1", "-H", "-4", "-j"),
-            *("-S", f"{self.host},{self.port}", "-p", passive, "-c", "100", "-C", "100"),
+            *("-S", f"{self.host},{self.port}", "-p", passive, "-c", "100", "-C", str(self._most_lines)),
             *("-Y", "3", "-2", self._certificate),  # 3: TLS or nothing, on both channels
             *("-I", str(self._idle_min), "-L", f"{self._listing_limit}:20", "-z", "-d", "-g", "/tmp/pid"),
         ]

@@ -31,6 +31,7 @@ pasv_min_port={first}
 pasv_max_port={last}
 connect_from_port_20=NO
 idle_session_timeout={idle}
+max_per_ip={most_lines}
 delay_failed_login=0
 dirmessage_enable=NO
 ssl_enable=YES
@@ -62,10 +63,14 @@ class Vsftpd(FtpServer):
         *,
         require_reuse: bool = True,
         idle_s: int = 300,
+        most_lines: int = 0,
         uid: int = 0,
         **options: Any,
     ) -> None:
-        """uid: of the account; another than root's may list what its folders' modes permit, and no more."""
+        """most_lines: at a time, from one address; 0: any number.
+
+        uid: of the account; another than root's may list what its folders' modes permit, and no more.
+        """
         if os.geteuid() != 0:
             raise packages.Unavailable("vsftpd: starts as root only")
         tree = packages.tree("vsftpd")
@@ -89,6 +94,7 @@ class Vsftpd(FtpServer):
                 first=self.passive_ports.start,
                 last=self.passive_ports.stop - 1,
                 idle=idle_s,
+                most_lines=most_lines,
                 implicit="YES" if self.tls == "implicit" else "NO",
                 reuse="YES" if require_reuse else "NO",
                 chain=jail.write("etc/ssl/server.pem", certificates.chain.read_text()),

@@ -23,10 +23,6 @@ from workers.ledger.values import EndpointState
 _OPEN: dict[str, None] = {"closed_at": None, "closed_reason": None, "closed_digest": None}
 _NOBODY_TRIES: dict[str, None] = {"trying_owner": None, "trying_until": None}
 
-PROVEN_S = 2.0
-"""So long after a login that worked, others may log in beside each other. A password that is changed at the
-server in these very seconds may be refused to each of them once."""
-
 
 class Endpoints:
     """`ledger.endpoints`. An endpoint that was never used has no row, and the state of a fresh one."""
@@ -42,16 +38,16 @@ class Endpoints:
         with self._database.read() as connection:
             return _state(name, _row(connection, name))
 
-    def may_login(self, name: str, credentials_digest: str, *, until_s: float) -> bool:
+    def may_login(self, name: str, credentials_digest: str, *, since: float, until_s: float) -> bool:
         """Whether this process may try these credentials now: alone, for `until_s` seconds at most.
 
         They may be wrong since yesterday, and a fleet that rebuilds its lines together would lock the
-        account. But where they have worked a moment ago all may pass.
+        account. But where they have worked after `since`, by the ledger's clock, all pass who began then.
         """
         with self._database.read() as connection:
             row = _row(connection, name)
             now = self._database.now(connection)
-            if row is not None and _worked_just_now(row, credentials_digest, now):
+            if row is not None and _worked_after(row, credentials_digest, since):
                 return True
             if row is not None and self._is_anothers_turn(connection, row, credentials_digest, now):
                 return False
@@ -227,9 +223,9 @@ def _row(connection: Connection, name: str, *, lock: bool = False) -> Row[Any] |
     return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
 
 
-def _worked_just_now(row: Row[Any], credentials_digest: str, now: float) -> bool:
-    since = row.proven_at if row.proven_digest == credentials_digest else None
-    return since is not None and now - PROVEN_S < since <= now
+def _worked_after(row: Row[Any], credentials_digest: str, since: float) -> bool:
+    worked_at = row.proven_at if row.proven_digest == credentials_digest else None
+    return worked_at is not None and worked_at >= since
 
 
 def _state(name: str, row: Row[Any] | None) -> EndpointState:

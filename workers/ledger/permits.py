@@ -95,10 +95,8 @@ class Permits:
             left_at = connection.execute(select(endpoints.c.left_at).where(one).with_for_update()).scalar()
             if left_at is not None and left_at <= now < left_at + LAG_S:
                 return None
-            dead = {row.permit_id for row in self._dead(connection, now, endpoint)}
-            others = (row for row in _rows(connection, endpoint) if row.owner != self._ownership.owner)
-            held = sum(1 for row in others if row.built_at is not None and row.permit_id not in dead)
-            room = max(1, held)
+            connection.execute(delete(permits).where(self._ours(endpoint), permits.c.built_at.is_not(None)))
+            room = max(1, self._held(connection, endpoint, now))
             connection.execute(update(endpoints).where(one).values(room=room, room_until=now + for_s))
             return room
 
@@ -146,6 +144,16 @@ class Permits:
                 connection.execute(delete(permits).where(self._ours(endpoint)))  # a place that nobody needs
                 row = self._row(endpoint, now, lease_s) | _told(facts, now)
                 connection.execute(insert(permits), row)
+            # One that was on its way while another was refused: there is room for more than was held then.
+            held = self._held(connection, endpoint, now)
+            believed = and_(endpoints.c.endpoint == endpoint, endpoints.c.room < held)
+            connection.execute(update(endpoints).where(believed).values(room=held))
+
+    def _held(self, connection: Connection, endpoint: str, now: float) -> int:
+        """How many lines there are, as far as told."""
+        dead = {row.permit_id for row in self._dead(connection, now, endpoint)}
+        rows = _rows(connection, endpoint)
+        return sum(1 for row in rows if row.built_at is not None and row.permit_id not in dead)
 
     def renew(self, lines: Mapping[str, LineFacts | None], *, lease_s: float) -> set[str]:
         """Renew the rows of these endpoints, and tell how their lines are (None: none is built now).

@@ -71,7 +71,7 @@ class Worker:
         return None if begun is None else begun.generation
 
     def may_login(self, digest: str) -> bool:
-        return self.ledger.endpoints.may_login("bank", digest, until_s=60)
+        return self.ledger.endpoints.may_login("bank", digest, since=self.ledger.now(), until_s=60)
 
     def work(self) -> list[list[Any]]:
         """Claim and publish in small batches until nothing is left; every (path, fence) that was claimed

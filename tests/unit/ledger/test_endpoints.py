@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlalchemy
 
 from tests.unit.ledger.scene import Clock, Scene
-from workers.ledger.endpoints import PROVEN_S
 
 
 def test_failures_in_a_row_are_counted_by_all_together(scene: Scene, second: Scene) -> None:
@@ -51,46 +50,54 @@ def test_a_digest_tells_credentials_apart_and_gives_nothing_away(scene: Scene, s
     assert "s3cret" not in repr(rows)
 
 
+def may_login(scene: Scene, since: float | None = None) -> bool:
+    """Ask once; by default for a line whose building begins now."""
+    since = scene.clock.now if since is None else since
+    return scene.ledger.endpoints.may_login("bank", "digest", since=since, until_s=11)
+
+
 def test_credentials_are_tried_by_one_process_at_a_time(scene: Scene, second: Scene, clock: Clock) -> None:
     """Its turn ends with its time, with its success or with its failure."""
-    mine, theirs = scene.ledger.endpoints, second.ledger.endpoints
-    assert mine.may_login("bank", "digest", until_s=11)
-    assert mine.may_login("bank", "digest", until_s=11), "a second try of the same process"
-    assert not theirs.may_login("bank", "digest", until_s=11)
-    theirs.failed("bank", "timed out")
-    assert not theirs.may_login("bank", "digest", until_s=11), "another's turn is not ended by our failure"
-    mine.failed("bank", "timed out")
-    assert theirs.may_login("bank", "digest", until_s=11)
+    assert may_login(scene)
+    assert may_login(scene), "a second try of the same process"
+    assert not may_login(second)
+    second.ledger.endpoints.failed("bank", "timed out")
+    assert not may_login(second), "another's turn is not ended by our failure"
+    scene.ledger.endpoints.failed("bank", "timed out")
+    assert may_login(second)
     clock.pass_(11)
-    assert mine.may_login("bank", "digest", until_s=11)
+    assert may_login(scene)
 
 
-def test_right_after_a_login_all_may_log_in_at_once(scene: Scene, second: Scene, clock: Clock) -> None:
-    """A fleet that rebuilds its lines together waits for one of them; a moment later they are alone again."""
-    mine, theirs = scene.ledger.endpoints, second.ledger.endpoints
-    assert mine.may_login("bank", "digest", until_s=11)
-    mine.logged_in("bank", "digest")
-    assert theirs.may_login("bank", "digest", until_s=11)
-    assert mine.may_login("bank", "digest", until_s=11), "nobody's turn was taken"
-    assert not theirs.is_closed("bank", "digest")
-    clock.pass_(PROVEN_S)
-    assert theirs.may_login("bank", "digest", until_s=11)
-    assert not mine.may_login("bank", "digest", until_s=11)
-    mine.logged_in("bank", "digest")
-    assert not mine.may_login("bank", "digest", until_s=11), "a login out of turn says nothing of this one"
+def test_a_login_that_works_lets_all_pass_who_waited_for_it(
+    scene: Scene, second: Scene, clock: Clock
+) -> None:
+    """A fleet that rebuilds its lines together waits for one of them; who begins later is alone again."""
+    began = clock.now
+    clock.pass_(1)
+    assert may_login(scene)
+    assert not may_login(second, began)
+    scene.ledger.endpoints.logged_in("bank", "digest")
+    assert may_login(second, began)
+    assert may_login(scene, began), "nobody's turn was taken"
+    clock.pass_(1)
+    assert may_login(second)
+    assert not may_login(scene)
+    scene.ledger.endpoints.logged_in("bank", "digest")
+    assert not may_login(scene), "a login out of turn says nothing of this one"
 
 
-def test_a_refused_login_is_the_last(scene: Scene, second: Scene) -> None:
+def test_a_refused_login_is_the_last(scene: Scene, second: Scene, clock: Clock) -> None:
     """Whoever waited for its turn gets none, though they had worked a moment ago."""
-    mine, theirs = scene.ledger.endpoints, second.ledger.endpoints
-    assert mine.may_login("bank", "digest", until_s=11)
-    mine.logged_in("bank", "digest")
-    mine.close("bank", "530", "digest")
-    assert not theirs.may_login("bank", "digest", until_s=11)
-    assert theirs.is_closed("bank", "digest")
-    mine.open_again("bank")
-    assert theirs.may_login("bank", "digest", until_s=11)
-    assert not mine.may_login("bank", "digest", until_s=11)
+    began = clock.now
+    assert may_login(scene)
+    scene.ledger.endpoints.logged_in("bank", "digest")
+    scene.ledger.endpoints.close("bank", "530", "digest")
+    assert not may_login(second, began)
+    assert second.ledger.endpoints.is_closed("bank", "digest")
+    scene.ledger.endpoints.open_again("bank")
+    assert may_login(second, began)
+    assert not may_login(scene, began)
 
 
 def test_a_paused_endpoint_is_closed_whatever_the_credentials(scene: Scene, clock: Clock) -> None:

@@ -33,6 +33,14 @@ def test_one_line_is_always_tried(scene: Scene, clock: Clock) -> None:
     assert scene.ledger.permits.take("bank", 1, lease_s=60, wait_s=6)
 
 
+def test_a_line_that_comes_to_be_all_the_same_shows_that_there_is_room(scene: Scene, second: Scene) -> None:
+    """It was on its way while another was refused."""
+    scene.ledger.permits.built("bank", FACTS, lease_s=60)
+    assert second.ledger.permits.refused("bank", for_s=30) == 1
+    second.ledger.permits.built("bank", FACTS, lease_s=60)
+    assert scene.ledger.permits.limit("bank", None) == 2
+
+
 def test_a_line_that_was_closed_just_now_may_still_count_there(
     scene: Scene, second: Scene, clock: Clock
 ) -> None:
