@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(name, file=sys.stderr, flush=True)
                     try:
                         results.tell(name, special(Path(scratch, name), certificates(), scale))
-                    except Unavailable as why:
+                    except (Unavailable, NoFarLink) as why:
                         failed = 1
                         print(f"  not run: {why}", file=sys.stderr)
     report.write(results, options.out)

@@ -38,10 +38,9 @@ def verdicts(results: Results) -> Iterator[Verdict]:
             yield _small(row)
             if FLEET in row.told["entrants"]:
                 yield from _fleet(row)
-        elif work == "small-far" and row.told["lines"] == 1:
-            yield _far(row)
         elif work == "poll":
             yield _poll(row)
+    yield from _trips(results)
     yield from _lines_far(rows)
     yield from _recovery(results)
     yield from _memory(rows)
@@ -100,19 +99,18 @@ def _fleet(row: Row) -> Iterator[Verdict]:
     yield Verdict(title, where(row), "Celery's share under 5 %", told, share < 0.05)
 
 
-def _far(row: Row) -> Verdict:
-    bar = "≤ 2.5 round trips a file"
-    files = row.told["files"]
-    trips = {
-        name: median(row.values(name, "round_trips")) / files
-        for name, _ in row.entrants()
-        if row.values(name, "round_trips")
-    }
-    if RUN not in trips:
-        return Verdict(row.told["title"], where(row), bar, "–", None)
-    others = ", ".join(f"{name} {count:.1f}" for name, count in trips.items() if name in OTHERS)
-    told = f"{trips[RUN]:.2f}, connect, login and listing included ({others})"
-    return Verdict(row.told["title"], where(row), bar, told, trips[RUN] <= 2.5)
+def _trips(results: Results) -> Iterator[Verdict]:
+    for direction, places in results.special.get("round-trips", {}).items():
+        for place, counts in places.items():
+            told = counts[RUN]
+            title = f"far link, small files {direction}, one line"
+            reached = None if isinstance(told, str) else told <= 2.5
+            shown = f"{_count(told)}; the least that was found: {_count(counts[BARE])}"
+            yield Verdict(title, place, "≤ 2.5 round trips a file", shown, reached)
+
+
+def _count(told: float | str) -> str:
+    return told if isinstance(told, str) else f"{told:.1f}"
 
 
 def _poll(row: Row) -> Verdict:

@@ -29,6 +29,7 @@ from workers.ledger.publishing import Publishing
 from workers.stores.local import LocalFolder
 from workers.stores.temp import Temp
 
+ROUNDS = 4  # of which the fastest counts: what else the machine does only adds
 REST = "the rest: Python in between"
 
 STEPS: tuple[tuple[str, Any, str], ...] = (
@@ -90,23 +91,31 @@ class Clocks:
 
 
 def small_file(folder: Path, certificates: Certificates, scale: Scale) -> dict[str, dict[str, float]]:
-    """Seconds a file by step, for each server: {"vsftpd": {"TCP connect": 0.0001, …}}."""
+    """Seconds a file by step, for each server: {"vsftpd, TLS 1.3": {"TCP connect": 0.0001, …}}."""
     found: dict[str, dict[str, float]] = {}
     work = Work("phases", "small files", "down", same(min(scale.small, 512), 10 * KIB))
     for name, tls in BEST:
         kind, place = KINDS[name], folder / name
         with kind(place / "server", certificates, tls_version=tls) as server:
             make_files(work, server.root / "out")
-            fetching = Fetching(server, place, remote=b"/out")
-            with contextlib.closing(fetching):
-                fetching.poll()
-                clocks, began = Clocks(), time.perf_counter()
-                with clocks.running():
-                    published = 0
-                    while claims := fetching.claim():
-                        published += fetching.fetch(claims).published
-                took = time.perf_counter() - began
-        assert published == len(work.sizes)
-        steps = {label: clocks.seconds[label] / published for label, _, _ in STEPS}
-        found[f"{name}, TLS {tls}"] = steps | {REST: took / published - sum(steps.values())}
+            count = len(work.sizes)
+            rounds = [
+                _fetched(Fetching(server, place / str(n), remote=b"/out"), count) for n in range(ROUNDS)
+            ]
+        found[f"{name}, TLS {tls}"] = min(rounds, key=lambda steps: sum(steps.values()))
     return found
+
+
+def _fetched(fetching: Fetching, count: int) -> dict[str, float]:
+    """Seconds a file by step, of one fetch of so many files."""
+    clocks, published = Clocks(), 0
+    with contextlib.closing(fetching):
+        fetching.poll()
+        began = time.perf_counter()
+        with clocks.running():
+            while claims := fetching.claim():
+                published += fetching.fetch(claims).published
+        took = time.perf_counter() - began
+    assert published == count
+    steps = {label: clocks.seconds[label] / published for label, _, _ in STEPS}
+    return steps | {REST: took / published - sum(steps.values())}

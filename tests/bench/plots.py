@@ -46,13 +46,20 @@ def _small(results: Results, axes: Any) -> bool:
 
 
 def _far(results: Results, axes: Any) -> bool:
-    rows = [row for row in _rows(results, "small-far") if row.told["lines"] == 1]
-    return _bars(
-        axes,
-        rows,
-        lambda row, name: row.median(name, "round_trips") / row.told["files"],
-        "round trips a file",
-    )
+    """A group for each server, a bar for each contestant; files down."""
+    places = results.special.get("round-trips", {}).get("down", {})
+    names = list(dict.fromkeys(name for counts in places.values() for name in counts))
+    for number, name in enumerate(names):
+        there = [(at, told[name]) for at, told in enumerate(places.values()) if told[name] != "failed"]
+        colour = OURS if name.startswith("towline") else THEIRS
+        at = [place + number * 0.8 / len(names) for place, _ in there]
+        axes.bar(at, [count for _, count in there], 0.7 / len(names), color=colour)
+        for place, (_, count) in zip(at, there, strict=True):
+            axes.text(place, count, f" {name}", rotation=90, fontsize=6, ha="center", va="bottom")
+    axes.set_xticks([at + 0.35 for at in range(len(places))], list(places), fontsize=8)
+    axes.margins(y=0.35)
+    axes.set_ylabel("round trips a file")
+    return bool(places)
 
 
 def _bars(axes: Any, rows: list[Row], height: Callable[[Row, str], float], unit: str) -> bool:
@@ -71,16 +78,12 @@ def _bars(axes: Any, rows: list[Row], height: Callable[[Row, str], float], unit:
             axes.text(place, value, f" {name}", rotation=90, fontsize=5.5, ha="center", va="bottom")
     axes.set_xticks(
         [at + 0.4 for at in range(len(rows))],
-        [f"{row.told['server']}\nTLS {row.told['tls']}{_distance(row)}" for row in rows],
+        [f"{row.told['server']}\nTLS {row.told['tls']}" for row in rows],
         fontsize=8,
     )
     axes.margins(y=0.3)
     axes.set_ylabel(unit)
     return True
-
-
-def _distance(row: Row) -> str:
-    return f"\n{row.told['far_ms']} ms" if row.told["far_ms"] else ""
 
 
 def _phases(results: Results, axes: Any) -> bool:

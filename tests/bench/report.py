@@ -108,6 +108,20 @@ def _phases(results: Results) -> str:
     return table(["µs a file", *told], body)
 
 
+def _trips(results: Results) -> str:
+    """A table for each direction: contestants down, servers across."""
+    parts = []
+    for direction, places in results.special.get("round-trips", {}).items():
+        names = dict.fromkeys(name for counts in places.values() for name in counts)
+        body = [[name, *(_count(counts[name]) for counts in places.values())] for name in names]
+        parts.append(table([f"round trips a file, {direction}", *places], body))
+    return "\n\n".join(parts) or "(not measured)"
+
+
+def _count(told: float | str) -> str:
+    return told if isinstance(told, str) else f"{told:.1f}"
+
+
 def _turns(results: Results) -> str:
     parts = [
         "# Every turn\n\nMade by `make bench` from performance.json. Seconds from the start of a program to "
@@ -159,5 +173,6 @@ PLACES: dict[str, Callable[[Results], str]] = {
     "contests": _contests,
     "limits": _limits,
     "phases": _phases,
+    "trips": _trips,
     "fleet": model,
 }

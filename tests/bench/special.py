@@ -10,10 +10,12 @@ from tests.bench.items import Scale
 from tests.bench.limits import limits
 from tests.bench.phases import small_file
 from tests.bench.recovery import recovery
+from tests.bench.trips import round_trips
 from tests.servers.certificates import Certificates
 
 SPECIALS: dict[str, Callable[[Path, Certificates, Scale], Any]] = {
     "limits": limits,
+    "round-trips": round_trips,
     "recovery": recovery,
     "phases": small_file,
 }
