@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -278,3 +280,49 @@ def test_a_disk_that_cannot_be_swept_stops_nothing_else(
     assert rounds.upkeep(process).temps_removed == 0
     disk.remount("rw")
     assert rounds.upkeep(process).temps_removed == 1
+
+
+_HINTS = """
+from tasks import hints
+from workers.app import app
+from workers.process import here
+
+hints.once = lambda route: True
+process = here(app.towline)
+print(hints.hint(process, process.settings.route("in")))
+process.close()
+"""
+
+
+def test_while_a_place_refuses_one_fetch_a_tick_asks_again(
+    scripted: ScriptedServer, begin: Begin, tmp_path: Path
+) -> None:
+    """Eight batches are ready and one hint is sent, not eight that fail of the same."""
+    scripted.files = {b"/%d" % number: b"x" for number in range(8)}
+    process, route = begin(local=tmp_path / "in")
+    poll(process, route)
+    (tmp_path / "towline.toml").write_text(
+        f"""
+        [towline]
+        broker = "redis://127.0.0.1:1"
+        state_dir = "{tmp_path}/state"
+        [endpoints.bank]
+        host = "{scripted.host}"
+        user = "acme"
+        password = {{ env = "PASSWORD" }}
+        [routes.in]
+        endpoint = "bank"
+        remote = "/"
+        local = "{tmp_path}/in"
+        batch = {{ files = 1 }}
+        """
+    )
+
+    def hinted() -> str:
+        told = os.environ | {"TOWLINE_CONFIG": str(tmp_path / "towline.toml"), "PASSWORD": "x"}
+        command = [sys.executable, "-c", _HINTS]
+        return subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert hinted() == "8"
+    process.ledger.routes.refused("in", "full")
+    assert hinted() == "1"
