@@ -1,0 +1,49 @@
+"""Servers with a limit of their own, and a fleet that knows nothing of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers.command import Site
+from tests.servers.fleet import Member
+from tests.servers.server import FtpServer
+from tests.servers.turnstile import Turnstile
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vsftpd",
+        pytest.param("proftpd", marks=pytest.mark.long),
+        pytest.param("pure-ftpd", marks=pytest.mark.long),
+    ],
+)
+def test_a_fleet_finds_out_how_many_lines_a_server_takes(
+    start_server: Callable[..., FtpServer], tmp_path: Path, name: str
+) -> None:
+    """Two, for three processes without `max_sessions`: all have their turns, no login counts as wrong, and
+    the server is not asked again and again."""
+    server = start_server(name, most_lines=2)
+    with Turnstile(server.host, server.port) as door, ExitStack() as fleet:
+        site = Site(tmp_path, server, endpoint={"port": door.port})
+        members = [fleet.enter_context(Member(site, tick_s=0.3)) for _ in range(3)]
+        for member in members:
+            member.begin()
+        wait_until(lambda: all(one.said["done"] >= 3 for one in members), 60, what="all have their turns")
+        [full] = site.json("sessions")["full"]
+        assert (full["endpoint"], full["room"]) == ("bank", 2)
+        refused = door.came - server.logins()
+        for member in members:
+            member.end()
+        assert 1 <= refused <= 4, "by the first that was one too many, or two, before the limit was known"
+        checked = site.towline("check", "bank", "--json")
+        assert checked.returncode == 0, checked.stdout
+        [found] = json.loads(checked.stdout)["endpoints"]
+        [lines] = [finding for finding in found["findings"] if finding["what"] == "lines"]
+        assert lines["remedy"].startswith("max_sessions = 2")
