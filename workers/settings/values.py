@@ -278,6 +278,9 @@ def ledger(url: str, info: ValidationInfo) -> str:
     """The ledger's URL; a relative SQLite file begins at the configuration's folder."""
     _url(url, ("sqlite", "postgresql+psycopg"), "postgresql+psycopg://host/towline")
     if not url.startswith("sqlite:"):
+        # Everything behind the first would be the host's name, in every message.
+        if url.partition("?")[0].count("@") > 1:
+            raise Wrong("it has more than one @", "write an @ inside the password as %40")
         return url
     path = url.removeprefix("sqlite:///")
     if path == url or path in ("", ":memory:"):

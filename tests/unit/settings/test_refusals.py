@@ -49,6 +49,7 @@ VALUES = [
     ("towline", 'ledger = "postgresql://x/y"', "ledger: postgresql:// is none of", "postgresql+psycopg://"),
     ("towline", 'ledger = "sqlite:///:memory:"', "a ledger in memory", "sqlite:////"),
     ("towline", 'ledger = "sqlite://"', "a ledger in memory", "sqlite:////"),
+    ("towline", 'ledger = "postgresql+psycopg://a:b@c@d/e"', "more than one @", "%40"),
     ("towline", 'state_dir = ""', "state_dir: an empty path", "write a path"),
     ("towline", "state_dir = 5", "state_dir: 5 is a whole number", "a path, in quotes"),
     ("endpoint", 'tls = "explict"', 'tls = "explict" is not known', 'write "explicit", "implicit" or "off"'),
