@@ -85,7 +85,7 @@ def test_the_visibility_timeout_is_the_same_wherever_celery_looks(told: dict[str
 def test_a_half_open_line_to_the_broker_is_noticed(told: dict[str, Any]) -> None:
     """Time-outs, keep-alive, and no limit on reconnecting to the result backend."""
     broker = told["broker_transport_options"]
-    assert broker["socket_timeout"] == 30
+    assert broker["socket_timeout"] == 10
     assert broker["socket_keepalive"] is True
     assert told["result_backend_transport_options"]["retry_policy"]["max_retries"] is None
 
