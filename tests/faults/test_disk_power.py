@@ -30,7 +30,8 @@ SEED = 8
 IMAGES = 400
 """At most so many images a point; all of them, where there are no more."""
 RECOVERED = 40
-"""So many of all images are recovered from in the ordinary run, drawn; every one in the long one."""
+"""So many of all images are recovered from in the ordinary run, drawn; and so many for each way in the long one:"""
+MANY = 250
 
 Contents = dict[bytes, list[bytes]]
 """Names → the contents of their versions, oldest first."""
@@ -249,11 +250,11 @@ def test_the_next_rounds_bring_everything_after_a_power_cut(
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("keys", WAYS, ids=lambda keys: " ".join(keys.values()))
-def test_the_next_rounds_bring_everything_after_every_power_cut(
+def test_the_next_rounds_bring_everything_after_many_power_cuts(
     scripted: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
 ) -> None:
-    """The same, from every image."""
-    assert _recovered(scripted, tmp_path / "towline", monkeypatch, keys, 10_000) > 500
+    """The same, from a good third of all images."""
+    assert _recovered(scripted, tmp_path / "towline", monkeypatch, keys, MANY) == MANY
 
 
 def test_without_fsync_no_more_is_lost_than_is_said(
