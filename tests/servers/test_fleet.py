@@ -1,0 +1,80 @@
+"""Eight processes of two hosts share a server: lines counted at its door, never in our ledger.
+
+The hosts have names and state folders of their own, so neither can look at the other's lock files, and the
+ledger is in PostgreSQL, as theirs has to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers.command import Site
+from tests.servers.fleet import Member
+from tests.servers.postgres import Databases
+from tests.servers.server import FtpServer
+from tests.servers.turnstile import Turnstile
+from tests.waiting import wait_until
+
+LEASE = "3s"
+
+
+@pytest.mark.parametrize(
+    ("most", "processes", "turns"),
+    [
+        (1, 4, 2),
+        pytest.param(1, 8, 10, marks=pytest.mark.long),
+        pytest.param(3, 8, 10, marks=pytest.mark.long),
+    ],
+)
+def test_lines_never_exceed_the_limit_but_by_those_of_the_frozen_and_none_starves(
+    start_server: Callable[..., FtpServer],
+    databases: Databases,
+    tmp_path: Path,
+    most: int,
+    processes: int,
+    turns: int,
+) -> None:
+    """All have their turns, though each gives up after a moment and asks again only once a tick; then one
+    that holds a line is frozen, and its line is the only one too many."""
+    server = start_server("vsftpd")
+    with Turnstile(server.host, server.port) as door, ExitStack() as fleet:
+        site = Site(
+            tmp_path,
+            server,
+            endpoint={"port": door.port, "max_sessions": most},
+            towline={"ledger": databases.make(), "lease": LEASE},
+        )
+        members = []
+        for number in range(processes):
+            host = f"host-{number % 2}"
+            state = {"TOWLINE_STATE_DIR": str(tmp_path / host)}
+            times = {"tick_s": 0.3, "patience_s": 0.3, "kept_s": 1.0}
+            members.append(fleet.enter_context(Member(site, environment=state, host=host, **times)))
+        for member in members:
+            member.begin()
+        wait_until(
+            lambda: all(one.said["done"] >= turns for one in members), 240, what="all have their turns"
+        )
+        assert door.most == most
+        assert sum(one.said["lost"] + one.said["down"] for one in members) == 0
+
+        frozen = members[0]
+        # In the very moment after a turn its line is still there; it is frozen with it, or just without.
+        frozen.freeze()
+        done = [one.said["done"] for one in members[1:]]
+        wait_until(
+            lambda: all(one.said["done"] > was for one, was in zip(members[1:], done, strict=True)),
+            120,
+            what="the others go on once its lease is over",
+        )
+        assert door.most <= most + 1
+        frozen.thaw()
+        was = frozen.said["done"]
+        wait_until(lambda: frozen.said["done"] > was + 1, 120, what="it works again")
+        for member in members:
+            member.end()
+        assert door.most <= most + 1
