@@ -30,8 +30,8 @@ from tests.witness.writer import Writer
 FAULT_EVERY_S = 2.0
 FIRST_WITHIN_S = 120.0
 QUIET_WITHIN_S = 600.0
-NAMES = 40
-"""Of each route: so many files are replaced, grown, renamed and removed again and again."""
+NAMES = 300
+"""Of each route: so many, that most versions are fetched before they are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
