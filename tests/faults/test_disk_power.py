@@ -30,8 +30,9 @@ SEED = 8
 IMAGES = 400
 """At most so many images a point; all of them, where there are no more."""
 RECOVERED = 40
-"""So many of all images are recovered from in the ordinary run, drawn; and so many for each way in the long one:"""
+"""So many of all images are recovered from in the ordinary run, drawn."""
 MANY = 250
+"""… and so many of each way in the long one."""
 
 Contents = dict[bytes, list[bytes]]
 """Names → the contents of their versions, oldest first."""
