@@ -130,6 +130,20 @@ def test_a_loop_that_nothing_tells_ends_with_max_depth(walk: Any) -> None:
     assert len(looks(server)) == 4
 
 
+def test_a_folder_is_known_again_by_its_unique_fact(walk: Any) -> None:
+    """Though something in it has changed between the two looks."""
+    tree: Tree = {
+        b"/out" + b"/x" * depth: [
+            b"type=file;size=%d;modify=20200101000000; a.xml" % depth,
+            b"unique=801g7;" + DIR + b"x",
+        ]
+        for depth in range(5)
+    }
+    server, one = walk(tree)
+    one.poll()
+    assert looks(server) == ["/out", "/out/x"]
+
+
 def test_folders_alike_are_no_loop(walk: Any) -> None:
     """Made by one command within a second, each holding the next: what the last one holds is fetched."""
     tree: Tree = {
