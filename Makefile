@@ -39,7 +39,7 @@ test-all: .venv/installed-dev
 # TOWLINE_SOAK_VERSIONS=30000 for a longer one, TOWLINE_SOAK_SEED for the same again; docs/promise.md tells of it.
 soak: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
-	@TOWLINE_SOAK_RESULT=docs/soak.json $(BIN)/python -m pytest -m soak tests/soak $(ARGS)
+	@TOWLINE_SOAK_RESULT=docs/soak.json $(BIN)/python -m pytest -m soak $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

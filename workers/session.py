@@ -9,6 +9,7 @@ it is dropped without touching its TLS layer, because both processes would write
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -217,7 +218,7 @@ class Session:
         now = time.monotonic()
         if line.state is State.DEAD:
             self._drop(Reason.PROTOCOL)
-        elif now - line.opened_at >= self.endpoint.max_age:
+        elif now >= min(line.opened_at + self.endpoint.max_age, line.session_ends_at or math.inf):
             self._drop(Reason.ROTATION)
         elif now - line.used_at >= self.endpoint.probe_after:
             self._ask(line)

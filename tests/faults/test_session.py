@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -190,6 +191,42 @@ def test_a_line_is_rebuilt_when_it_is_too_old(server: ScriptedServer, session: M
     one.run(names, name="list", tally=tally)
     assert one.counters.builds == {Reason.FIRST_USE: 1, Reason.ROTATION: 1}
     wait_until(lambda: server.count("QUIT") == 1)
+
+
+def test_a_line_is_rebuilt_before_its_tls_session_ends(
+    server: ScriptedServer, session: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data channels would be refused then. OpenSSL's live for two hours; a tenth is spared."""
+    one, tally = session(), Tally()
+    one.run(Connection.noop, name="noop", tally=tally)
+    assert one.run(lambda line: line.session_ends_at, name="look", tally=tally) is None, "never looked at"
+    one.run(names, name="list", tally=tally)
+    ends_at = one.run(lambda line: line.session_ends_at, name="look", tally=tally)
+    assert ends_at is not None
+    assert 0 < ends_at - time.monotonic() <= 7200 * 0.9
+    with monkeypatch.context() as later:
+        later.setattr(Connection, "session_ends_at", time.monotonic() + 600)
+        one.run(names, name="list", tally=tally)
+        assert one.counters.builds == {Reason.FIRST_USE: 1}
+        later.setattr(Connection, "session_ends_at", time.monotonic())
+        one.run(names, name="list", tally=tally)
+    assert one.counters.builds == {Reason.FIRST_USE: 1, Reason.ROTATION: 1}
+
+
+def test_a_refused_resumption_on_a_line_that_resumed_costs_a_line_and_a_replay(
+    server: ScriptedServer, session: Make
+) -> None:
+    """Its ticket has ended sooner than it said. A line on which nothing ever resumed is refused for good."""
+    one, tally = session(), Tally()
+    assert one.run(names, name="list", tally=tally) == {b"a.bin"}
+    refuses = acts.answer("522 SSL connection failed: session reuse required")
+    server.when("MLSD", refuses, times=1)
+    assert one.run(names, name="list", tally=tally) == {b"a.bin"}
+    assert (tally.reconnects, server.count("MLSD")) == (1, 3)
+    assert one.counters.builds == {Reason.FIRST_USE: 1, Reason.SERVER_CLOSED: 1}
+    server.when("MLSD", refuses)
+    with pytest.raises(Refused):
+        session().run(names, name="list", tally=Tally())
 
 
 def test_a_line_is_asked_before_use_only_after_an_idle_time(server: ScriptedServer, session: Make) -> None:

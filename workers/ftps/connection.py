@@ -137,6 +137,12 @@ class Connection:
         return self._line.used_at
 
     @property
+    def session_ends_at(self) -> float | None:
+        """Monotonic time after which data channels may be refused, since the TLS session that they resume is
+        too old then (field note 5); None without TLS, and as long as there was no data channel."""
+        return self._line.session_ends_at
+
+    @property
     def data_resumed(self) -> int:
         """Data channels that resumed the control connection's TLS session."""
         return self._line.data_resumed

@@ -27,7 +27,7 @@ MAX_REPLY = 256 * 1024
 # Each look at SSLSocket.session leaks some 7 KiB, a gigabyte in 150,000 files, and 3.11 will never be mended
 # (https://github.com/python/cpython/issues/116810). There a session is looked at anew only so often; servers
 # renew tickets far more rarely, if at all.
-_LOOKING_LEAKS = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
+LOOKING_LEAKS = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
 _SESSION_KEPT_S = 300.0
 
 _FIRST_DIGITS = b"12345"
@@ -203,8 +203,9 @@ def refusal(verb: str, reply: Reply) -> Refused:
 class Control:
     """Writes commands, and hands out replies in the order in which their commands were written.
 
-    answered_at: monotonic time of the last reply. wire: told each line, with all of `conceal` made
-    unreadable.
+    answered_at: monotonic time of the last reply. session_ends_at: monotonic time after which the TLS session
+    that was looked at last may be refused; None as long as none was. wire: told each line, with all of
+    `conceal` made unreadable.
     """
 
     def __init__(
@@ -224,6 +225,7 @@ class Control:
         self._buffer = memoryview(bytearray(MAX_LINE))
         self._session: ssl.SSLSession | None = None
         self._session_seen = 0.0
+        self.session_ends_at: float | None = None
         self._conceal = conceal
         self._wire = wire
 
@@ -355,8 +357,9 @@ class Control:
         secure, now = self.stream.tls, time.monotonic()
         if secure is None:
             return None
-        if not _LOOKING_LEAKS or self._session is None or now - self._session_seen >= _SESSION_KEPT_S:
+        if not LOOKING_LEAKS or self._session is None or now - self._session_seen >= _SESSION_KEPT_S:
             self._session, self._session_seen = secure.session, now
+            self.session_ends_at = _end_of(self._session, now)
         return self._session
 
     def _must_be_silent(self) -> None:
@@ -384,6 +387,14 @@ class Control:
         for secret in self._conceal:
             text = text.replace(secret, "***")
         self._wire(f"{direction} {text}")
+
+
+def _end_of(session: ssl.SSLSession | None, now: float) -> float | None:
+    """When a TLS session will be too old to be resumed, with a tenth of its life to spare (monotonic)."""
+    if session is None:
+        return None
+    life = min(session.timeout, session.ticket_lifetime_hint or session.timeout)
+    return now + session.time - time.time() + life * 0.9
 
 
 def _shown(line: bytes) -> str:

@@ -119,7 +119,9 @@ class Line:
         if self.dead is None and why is not None:
             state = self.state.value
             self.dead = (
-                why if isinstance(why, FtpsError) else FtpsError(f"left in {state}: {type(why).__name__}")
+                _without_traceback(why)
+                if isinstance(why, FtpsError)
+                else FtpsError(f"left in {state}: {type(why).__name__}")
             )
         self._machine.step(Event.DIED)
         self._drop_data()
@@ -318,3 +320,10 @@ class Line:
         self._drop_data()
         if self.state is not State.READY:
             self._machine.step(Event.SETTLED)
+
+
+def _without_traceback(error: FtpsError) -> FtpsError:
+    """The same, but for the frames: they hold the line, which would keep itself until the collector comes."""
+    kept = type(error).__new__(type(error), *error.args)
+    kept.__dict__.update(error.__dict__)
+    return kept

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -38,6 +40,22 @@ def test_r1_dead_is_final(script: Script, connect: Connect) -> None:
         line.delete(b"/x")
     assert line.state is State.DEAD
     assert isinstance(line.dead, ProtocolError)
+
+
+def test_r1_a_dead_line_does_not_keep_itself(script: Script, connect: Connect) -> None:
+    """Its reason holds no frames, which would hold the line: it goes at once, without the collector."""
+    server = script({"NOOP": b"226 Out of step"})
+    line = Connection.open(server.peer())
+    with pytest.raises(ProtocolError) as told:
+        line.noop()
+    inside = weakref.ref(line._line.control)
+    assert str(line.dead) == str(told.value)
+    gc.disable()
+    try:
+        del line, told
+        assert inside() is None
+    finally:
+        gc.enable()
 
 
 def test_r1_closing_says_quit_from_ready_and_only_once(script: Script, connect: Connect) -> None:
