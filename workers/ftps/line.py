@@ -144,6 +144,11 @@ class Line:
         """Monotonic time of the last reply."""
         return self._control.answered_at if self._control is not None else self.opened_at
 
+    @property
+    def session_ends_at(self) -> float | None:
+        """Monotonic time after which data channels may be refused; None as long as there was none."""
+        return self._control.session_ends_at if self._control is not None else None
+
     # -- operations
 
     @contextlib.contextmanager
