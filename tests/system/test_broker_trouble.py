@@ -124,8 +124,8 @@ def test_a_broker_that_restarts_empty(scene: Scene) -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.xfail(
     strict=False,
-    reason='kombu logs "Couldn\'t ack" and goes on: a worker all of whose messages were in work takes none again '
-    "until they become visible",
+    reason="kombu logs that it couldn't acknowledge and goes on: a worker whose messages were all in work "
+    "takes none until they become visible",
 )
 def test_a_broker_whose_lines_are_half_open(scene: Scene) -> None:
     """A firewall has forgotten them: nobody says so, and each side's deadline has to find out."""
