@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
-from workers.ledger.engine import Database
 from workers.ledger.counts import count
+from workers.ledger.engine import Database
 from workers.ledger.routes import route_state
 from workers.ledger.states import CLAIMED, State
 from workers.ledger.tables import meta, owners, paths, routes, versions
