@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-LOOK_EVERY_S = 0.05  # at the memory; its highest mark is the kernel's, so nothing between two looks is lost
+LOOK_EVERY_S = 0.05  # memory's highest mark is the kernel's: nothing between two looks is lost
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -65,7 +65,6 @@ def run(
     namespace: contextlib.AbstractContextManager[object] | None = None,
 ) -> Sample:
     """Run a program to its end. namespace: entered while it is started. Raises TurnFailed."""
-    server_before = cpu_of_tree(server_pid)
     log = scratch / "output"
     with log.open("wb") as output:
         began = time.monotonic()
@@ -79,7 +78,7 @@ def run(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        with _Memory(process.pid) as memory:
+        with _Watch(process.pid, server_pid) as watch:
             timer = threading.Timer(limit_s, _kill_group, [process.pid])
             timer.start()
             _, status, used = os.wait4(process.pid, 0)
@@ -91,8 +90,7 @@ def run(
         raise TurnFailed(f"stopped after {limit_s:.0f} s")
     if process.returncode:
         raise TurnFailed(f"exit code {process.returncode}: {last_line(log)}")
-    server_cpu = cpu_of_tree(server_pid) - server_before
-    return Sample(wall_s, used.ru_utime + used.ru_stime, server_cpu, memory.peak)
+    return Sample(wall_s, used.ru_utime + used.ru_stime, watch.server_cpu_s, watch.peak)
 
 
 def count_syscalls(command: Command, *, scratch: Path, limit_s: float) -> int | None:
@@ -132,26 +130,50 @@ def last_line(log: Path) -> str:
     return lines[-1][:300] if lines else "it said nothing"
 
 
-class _Memory:
-    """Watches the resident memory of a process tree; `peak` is in bytes."""
+class _Watch:
+    """Looks at the memory of one process tree, and at the processor time of another, the server's.
 
-    def __init__(self, pid: int) -> None:
+    peak: bytes. A server's process for a line may end, and be buried by somebody whom nobody asks: so what
+    each was last seen to have used is kept, which misses at most what it used since the last look.
+    """
+
+    def __init__(self, pid: int, server_pid: int) -> None:
         self.peak = 0
         self._pid = pid
+        self._server_pid = server_pid
+        self._before = self._after = _cpu_by_process(server_pid)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="bench-memory", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="bench-watch", daemon=True)
+
+    @property
+    def server_cpu_s(self) -> float:
+        """Seconds that the server has used since the beginning."""
+        return sum(self._after.values()) - sum(self._before.values())
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):
             self.peak = max(self.peak, peak_of_tree(self._pid))
+            self._after = self._after | _cpu_by_process(self._server_pid)
 
-    def __enter__(self) -> _Memory:
+    def __enter__(self) -> _Watch:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self._after = self._after | _cpu_by_process(self._server_pid)
+
+
+def _cpu_by_process(pid: int) -> dict[int, float]:
+    """CPU seconds of each process that is in the tree now, its ended children left out."""
+    found: dict[int, float] = {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        for one in [first, *first.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found[one.pid] = sum(one.cpu_times()[:2])
+    return found
 
 
 def peak_of_tree(pid: int) -> int:
