@@ -40,6 +40,7 @@ test-all: .venv/installed-dev
 soak: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
 	@TOWLINE_SOAK_RESULT=docs/soak.json $(BIN)/python -m pytest -m soak $(ARGS)
+	@$(BIN)/python -m tests.soak.page
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

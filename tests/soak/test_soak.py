@@ -1,7 +1,8 @@
 """The soak: thousands of versions through a whole fleet while something breaks every two seconds.
 
 `make soak` runs it; TOWLINE_SOAK_VERSIONS and TOWLINE_SOAK_SEED ask for a longer one, or for the same again.
-It writes what it did and what it found to TOWLINE_SOAK_RESULT (`make soak`: docs/soak.json).
+It writes what it did and what it found to TOWLINE_SOAK_RESULT (`make soak`: docs/soak.json, from which
+docs/promise.md is made).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pytest
 from tests.servers.postgres import Postgres
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
+from tests.soak import page
 from tests.soak.faults import FAULTS, Struck
 from tests.soak.fleet import SERVERS, WORKERS, Fleet
 from tests.waiting import wait_until
@@ -153,10 +155,10 @@ def soaked(fleet: Fleet, *, seed: int, versions: int, pace: float) -> None:
     with ExitStack() as running:
         running.enter_context(fleet)
         result, found = Soak(fleet, seed).run(versions=versions, pace=pace)
-    told = json.dumps(asdict(result), indent=2)
-    print(told)
+    print(json.dumps(asdict(result), indent=2))
     if place := os.environ.get("TOWLINE_SOAK_RESULT"):
-        Path(place).write_text(told + "\n")
+        file = Path(place)
+        file.write_text(json.dumps(page.added(page.read(file), asdict(result)), indent=2) + "\n")
     assert found.clean, str(found)
 
 
