@@ -160,9 +160,10 @@ class _Batch:
         path = beside(self._depositor.place_of(one.relative), one.temp)
         file, resumes = one.file, self._session.endpoint.resume_uploads
         attempts = furthest = 0
+        all_moved = False
 
         def upload(line: Connection) -> None:
-            nonlocal attempts, furthest
+            nonlocal attempts, furthest, all_moved
             attempts += 1
             held = 0
             self._make_folders(line, one.relative)
@@ -170,18 +171,24 @@ class _Batch:
             if attempts > 1 or (resumes and one.claim.temp_fence is not None):
                 [there] = line.stat([path])
                 held = 0 if there is None or there.size is None else there.size
-                if held == file.size and file.sha256:
+                if held == file.size and all_moved:
                     return
-                if not resumes or held > file.size:
+                # As many bytes as the file has, and nobody has heard that they are taken: they may be refused.
+                if not resumes or held >= file.size:
                     held = 0
                 if held > furthest:
                     furthest = held
                     self._session.progress()
             blocks = self._blocks(one, held)
-            if held:
-                line.append(path, blocks, offset=held, size=file.size)
-            else:
-                line.store(path, blocks, size=file.size)
+            all_moved = False
+            try:
+                if held:
+                    line.append(path, blocks, offset=held, size=file.size)
+                else:
+                    line.store(path, blocks, size=file.size)
+            except TransferBroken as broken:
+                all_moved = broken.all_moved
+                raise
             crashpoint("sent")
             [there] = line.stat([path])
             if line.features.size and (there is None or there.size not in (None, file.size)):

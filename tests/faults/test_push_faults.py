@@ -69,6 +69,17 @@ def test_all_bytes_went_and_the_reply_never_came(scripted: ScriptedServer, pushi
     assert scripted.files == {b"/in/a": CONTENT}
 
 
+def test_all_bytes_and_a_final_reply_that_refuses_are_sent_again(
+    scripted: ScriptedServer, pushing: Open
+) -> None:
+    """As many bytes as were due lie there, and the server has said that they are no file."""
+    one = pushing()
+    ready(one, a=CONTENT)
+    scripted.when("STOR", receive(final="451 Write error on the disk."), times=1)
+    assert one.push().published == 1
+    assert scripted.count("STOR") == 2
+
+
 def test_a_broken_upload_begins_anew(scripted: ScriptedServer, pushing: Open) -> None:
     """Without resume_uploads: the temp is written from its beginning."""
     one = pushing()
