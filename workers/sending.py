@@ -173,7 +173,7 @@ class _Batch:
                 held = 0 if there is None or there.size is None else there.size
                 if held == file.size and all_moved:
                     return
-                # As many bytes as the file has, and nobody has heard that they are taken: they may be refused.
+                # As many bytes as the file has, and nobody has heard that they were taken: begin anew.
                 if not resumes or held >= file.size:
                     held = 0
                 if held > furthest:
