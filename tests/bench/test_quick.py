@@ -24,8 +24,8 @@ LIMIT_S = 60.0
 
 # What was counted when this was written, and a little: a round trip, or a call in ten, more is a fall back.
 MOST_TRIPS_A_FILE = 6.4
-MOST_CALLS_A_MIB = 285
-"""Four for a record of 16 KiB: poll, its head, its body, and the write. One more for each shows at once."""
+MOST_CALLS_A_MIB = 185
+"""Two for a record of 16 KiB, its head and its body; waits and the writing of whole blocks come on top."""
 LEAST_SPEED_UP = 1.5
 """Of 40 small uploads over ftplib, which waits 40 ms for each; most of what is left is Python's start."""
 

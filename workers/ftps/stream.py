@@ -65,6 +65,7 @@ class Stream:
         self.sock = sock
         self.name = name
         self.host = host
+        self._failed: FtpsError | None = None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
@@ -138,15 +139,36 @@ class Stream:
         return self.sock if isinstance(self.sock, ssl.SSLSocket) else None
 
     def read_into(self, buffer: memoryview, until: float) -> int:
-        """Wait for bytes and return how many; 0 is a clean end.
+        """Wait for bytes, take what has come as far as it fits, and return how many; 0 is a clean end.
 
-        Raises RaggedEnd, LineLost, NoAnswer, ProtocolError.
+        TLS gives one record at a time, 16 KiB at most: several together cost fewer system calls and turns of
+        the caller's loop. Raises RaggedEnd, LineLost, NoAnswer, ProtocolError.
         """
+        if self._failed is not None:
+            raise self._failed
+        _left(until, self.name)
+        got = 0
         try:
-            self.sock.settimeout(_left(until, self.name))
-            return self.sock.recv_into(buffer)
+            if self.sock.gettimeout() != 0:  # to set it is a system call
+                self.sock.settimeout(0)
+            while got < len(buffer):
+                try:
+                    count = self.sock.recv_into(buffer[got:])
+                except (BlockingIOError, ssl.SSLWantReadError):
+                    if got:
+                        break
+                    if not _wait(self.sock, select.POLLIN, until):
+                        raise TimeoutError from None
+                    continue
+                if not count:
+                    break
+                got += count
         except OSError as error:
-            raise _translated(error, self.sock, self.name) from error
+            failed = _translated(error, self.sock, self.name)
+            if not got:
+                raise failed from error
+            self._failed = failed  # after the bytes that came before it
+        return got
 
     def read_now(self, size: int) -> bytes | None:
         """What has come already, without waiting; None: nothing; b"": the peer's end.
