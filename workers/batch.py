@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workers.ledger.values import Claim
+from workers.names import printable
 from workers.receiving import Receipt
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from workers.session import Session, Tally
     from workers.settings import Route
     from workers.stopping import StopFlag
+
+log = logging.getLogger("towline.transfer")
 
 # A group shares the question whether its files are still the same, the folder's fsync and the ledger's
 # two transactions. Larger ones save little more, and would keep what has arrived waiting.
@@ -54,6 +58,12 @@ class Work:
         if self.stop.grace_over:
             raise Stopped
         if not self.holds(claim.path_id):
+            # Said here and not by the janitor, to whom a claim that the batch has ended looks the same.
+            log.warning(
+                "%s: its lease is lost; left to whoever has it",
+                printable(claim.path),
+                extra={"action": "lease.lost"},
+            )
             raise ClaimLost
 
 

@@ -149,5 +149,3 @@ class Janitor:
                 self._held = held & frozenset(still_ours)
                 self._renewed_at = asked_at
                 self._due_at = asked_at + self._lease / 3
-        if lost := held - frozenset(still_ours):
-            log.warning("leases lost: %d", len(lost), extra={"action": "lease.lost"})
