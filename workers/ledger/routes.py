@@ -40,7 +40,7 @@ class Routes:
             connection.execute(resumed.values(paused_at=None, pause_reason=None))
 
     def refused(self, route: str, reason: str) -> None:
-        """Where its files land takes none: fetches go on asking, one at a time. Keeps the first one's time."""
+        """Where its files land takes none: fetches go on asking, one at a time. The first time stays."""
         with self._database.write() as connection:
             insert_missing(connection, routes, {"route": route})
             since = func.coalesce(routes.c.refused_at, self._database.now(connection))
