@@ -47,7 +47,7 @@ class Scale:
     repeat: int
 
 
-QUICK = Scale("quick", 32 * MIB, 200, 20, 60, 5_000, 12, 256 * MIB, 2)
+QUICK = Scale("quick", 32 * MIB, 100, 0, 0, 2_000, 0, 256 * MIB, 2)
 STANDARD = Scale("standard", 256 * MIB, 2_000, 200, 400, 100_000, 100, GIB, 5)
 FULL = Scale("full", GIB, 2_000, 200, 400, 100_000, 200, 20 * GIB, 9)
 
@@ -64,7 +64,7 @@ def programme(scale: Scale) -> Iterator[Item]:
     polled = Work("poll", f"nothing new among {scale.listed:,} known files", "poll", same(scale.listed, 0))
     quick = scale is QUICK
     everybody = FEW if quick else (*OURS, *OTHERS, BARE)
-    for server, tls in BEST[1:] if quick else _offers():
+    for server, tls in BEST[2:] if quick else _offers():
         for work in (small_down, small_up):
             fleet = (FLEET,) if work.direction == "down" else ()
             yield Item(work, server, tls, 1, everybody[:1] + fleet + everybody[1:], syscalls=not quick)
@@ -84,9 +84,9 @@ def programme(scale: Scale) -> Iterator[Item]:
         yield Item(listed, server, BEST_TLS[server], 1, tuple(one for one in everybody if one != NO_FSYNC))
         yield Item(polled, server, BEST_TLS[server], 1, (*WITH_A_MEMORY, BARE))
     far = Work("small-far", f"{scale.far} × 10 KiB, down", "down", same(scale.far, 10 * KIB))
-    for server in ("vsftpd",) if quick else ("vsftpd", "pure-ftpd"):
-        for far_ms in (20,) if quick else (20, 100):
-            for lines in (1,) if quick else (1, 4):
+    for server in () if quick else ("vsftpd", "pure-ftpd"):
+        for far_ms in (20, 100):
+            for lines in (1, 4):
                 who = everybody if lines == 1 else side_by_side
                 yield Item(far, server, BEST_TLS[server], lines, who, far_ms=far_ms)
     for size in (64 * MIB, scale.huge):
