@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from tests.servers.packages import Unavailable
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; 1 if an item could not be run at all."""
     options = _parser().parse_args(arguments)
+    # Servers, brokers and workers are processes of their own: what ends us has to end them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     scale = QUICK if options.quick else FULL if options.full else STANDARD
     repeat = options.repeat or scale.repeat
     options.out.mkdir(parents=True, exist_ok=True)

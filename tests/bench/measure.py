@@ -81,9 +81,14 @@ def run(
         with _Watch(process.pid, server_pid) as watch:
             timer = threading.Timer(limit_s, _kill_group, [process.pid])
             timer.start()
-            _, status, used = os.wait4(process.pid, 0)
-            wall_s = time.monotonic() - began
-            timer.cancel()
+            try:
+                _, status, used = os.wait4(process.pid, 0)
+                wall_s = time.monotonic() - began
+            except BaseException:
+                _kill_group(process.pid)
+                raise
+            finally:
+                timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     _kill_group(process.pid)  # what outlived it
     if wall_s >= limit_s:
