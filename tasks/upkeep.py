@@ -8,7 +8,7 @@ from typing import Any
 from redis import RedisError
 
 from tasks.announcing import announce
-from tasks.hints import hint
+from tasks.hints import hint, once
 from workers import pairing, rounds
 from workers.app import app
 from workers.process import Process, here
@@ -29,6 +29,10 @@ def upkeep() -> dict[str, Any]:
     for name in kept.routes_freed:
         if name in process.settings.routes:
             hint(process, process.settings.route(name))
+    for route in process.settings.routes.values():
+        # What lies at a partner can only be removed over a line.
+        if rounds.litter(process, route):
+            once(route)
     return {
         "leases_ended": kept.leases_ended,
         "temps_removed": kept.temps_removed,

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from workers.crashpoints import crashpoint
 from workers.detect import Rules
 from workers.ftps.errors import Refused
-from workers.ledger.values import Claim, FollowOn, Intent, Published, temp_name
+from workers.ledger.values import Claim, FollowOn, Intent, Orphan, Published, temp_name
 from workers.names import parsed, printable
 from workers.receiving import Receipt, Wanted, asked_again
-from workers.stores.naming import numbered
+from workers.stores.naming import below, joined, numbered
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -74,7 +74,7 @@ class Depositor:
 
     def place_of(self, relative: bytes) -> bytes:
         """The absolute remote path that belongs to a path below the route's folder."""
-        return self._route.remote.rstrip(b"/") + b"/" + relative
+        return joined(self._route.remote, relative)
 
     # -- what others left
 
@@ -262,6 +262,23 @@ class Depositor:
 
     def _fact(self, intent: Intent) -> Published:
         return Published(intent, intent.size, intent.sha256, intent.final, self._then, self._finished)
+
+
+def sweep(route: Route, session: Session, ledger: Ledger, tally: Tally) -> None:
+    """Remove the temps at the partner that nobody will go on with. Raises what `Session.run` raises.
+
+    By their names and not by a listing: others may send to that folder, and have temps of their own there.
+    """
+    while orphans := ledger.claims.orphans(route.name, route.target):
+
+        def remove(line: Connection, orphans: Sequence[Orphan] = orphans) -> None:
+            for orphan in orphans:
+                place = joined(route.remote, below(route.source, orphan.path))
+                for temp in orphan.temps:
+                    _may_fail(line.delete, beside(place, temp))
+
+        session.run(remove, name="sweep", tally=tally)
+        ledger.claims.orphans_gone(orphans)
 
 
 def beside(path: bytes, name: str) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers import __version__, detect, errors, local_sources, metrics, room, sources
+from workers import __version__, depositing, detect, errors, local_sources, metrics, room, sources
 from workers.batch import Outcome, Work
 from workers.crashpoints import crashpoint
 from workers.ftps.errors import Forbidden, Refused
@@ -271,19 +271,26 @@ def _fetch(
     ledger.claims.end_leases(_attempts(process))
     session = process.session(route.endpoint)
     nothing_ready = paths is None and not ledger.polls.any_ready(route.name, route.target)
-    if nothing_ready and not ledger.sources.any_due(route.name):
+    if nothing_ready and not (ledger.sources.any_due(route.name) or litter(process, route)):
         return Fetched(outcome, more=False)
     if paths is None and not nothing_ready and route.direction == "pull":
         room.for_next(route, ledger, process.store(route))  # a full disk is told without a line
     session.refuse_if_closed()
     try:
         with session.reserved():
+            if litter(process, route):
+                depositing.sweep(route, session, ledger, tally)
             if nothing_ready:
                 _clear_sources(process, route, session, tally, stop)
                 return Fetched(outcome, more=False)
             return _fetch_batch(process, route, session, tally, outcome, paths, stop)
     except errors.EndpointBusy:
         return Skipped(route.name, "busy")
+
+
+def litter(process: Process, route: Route) -> bool:
+    """Whether temps of a push route lie at the partner that nobody will go on with."""
+    return route.direction == "push" and bool(process.ledger.claims.orphans(route.name, route.target, most=1))
 
 
 def _fetch_batch(

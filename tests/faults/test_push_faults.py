@@ -15,6 +15,7 @@ from tests.faults.dialogue import Talk
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.pushing import LONG_AGO, Pushing
+from workers.depositing import sweep
 from workers.errors import OperationFailed
 from workers.stores.naming import TEMP_PREFIX
 
@@ -241,3 +242,24 @@ def test_a_marker_whose_reply_never_came_is_sent_again(scripted: ScriptedServer,
     assert one.push().published == 1
     assert scripted.files == {b"/in/a": CONTENT, b"/in/a.done": b""}
     assert scripted.count("STOR") == 3
+
+
+def test_what_a_given_up_file_left_at_the_partner_is_removed(scripted: ScriptedServer, pushing: Open) -> None:
+    """Its temp goes once nobody will go on with it; that of a file which is to be tried again stays."""
+    one = pushing(resume_uploads=True, max_attempts=1)
+    ready(one, a=CONTENT, b=CONTENT)
+    broken = in_turn(receive(stop_after=200_000, end="reset", final=None), reset_line)
+    scripted.when("STOR", broken)
+    scripted.when("APPE", reset_line)
+    with pytest.raises(OperationFailed):
+        one.push()
+    assert set(one.states().values()) == {"QUARANTINED"}
+    assert len(temps(scripted)) == 2
+    assert one.ledger.claims.retry("orders", one.folder_path(b"b"))
+    sweep(one.route, one.session, one.ledger, one.tally)
+    assert len(temps(scripted)) == 1
+    scripted.forget("STOR")
+    scripted.forget("APPE")
+    assert one.push().published == 1
+    assert scripted.files == {b"/in/b": CONTENT}
+    assert not one.ledger.claims.orphans("orders", one.route.target)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, exists, or_, select, 
 
 from workers.ledger.states import PUBLISHED_STATES, State
 from workers.ledger.tables import paths, versions
-from workers.ledger.values import Claim, Intent, temp_name
+from workers.ledger.values import Claim, Intent, Orphan, temp_name
 
 _COLUMNS = (
     paths.c.path_id,
@@ -103,18 +103,21 @@ def take(connection: Connection, rows: Sequence[Row[Any]], owner: str, lease_unt
     return [_claim(row, older) for row in rows]
 
 
+_ALIVE = or_(
+    versions.c.state.in_([State.WAITING, State.READY, State.PUBLISHING]),
+    paths.c.claimed_version == versions.c.version_id,
+)
+"""A version whose temp is in use, or that a later claim would go on with."""
+
+
 def temps(connection: Connection, ledger_id: str, route: str, target: str) -> set[str]:
     """The names of temps that a claim or an open intent uses, or that the next claim would go on with."""
-    alive = or_(
-        versions.c.state.in_([State.WAITING, State.READY, State.PUBLISHING]),
-        paths.c.claimed_version == versions.c.version_id,
-    )
     found = connection.execute(
         select(
             paths.c.path_id, versions.c.version_id, paths.c.temp_fence, paths.c.fence, versions.c.intent_temp
         )
         .select_from(paths.join(versions, versions.c.path_id == paths.c.path_id))
-        .where(paths.c.route == route, paths.c.target == target, paths.c.temp_fence.is_not(None), alive)
+        .where(paths.c.route == route, paths.c.target == target, paths.c.temp_fence.is_not(None), _ALIVE)
     )
     names: set[str] = set()
     for path_id, version_id, lowest, highest, intended in found:
@@ -122,6 +125,32 @@ def temps(connection: Connection, ledger_id: str, route: str, target: str) -> se
         if intended is not None:
             names.add(intended)
     return names
+
+
+def orphans(connection: Connection, ledger_id: str, route: str, target: str, most: int) -> list[Orphan]:
+    """Paths of which a temp may be left, and no version that anybody would go on with."""
+    alive = exists().where(versions.c.path_id == paths.c.path_id, _ALIVE).correlate(paths)
+    found = connection.execute(
+        select(paths.c.path_id, paths.c.remote, paths.c.temp_fence, paths.c.fence)
+        .where(paths.c.route == route, paths.c.target == target, paths.c.temp_fence.is_not(None))
+        .where(paths.c.owner.is_(None), ~alive)
+        .order_by(paths.c.path_id)
+        .limit(most)
+    ).all()
+    numbers = _older_versions(connection, [row.path_id for row in found])
+    return [
+        Orphan(
+            row.path_id,
+            row.remote,
+            row.fence,
+            tuple(
+                temp_name(ledger_id, row.path_id, version, fence)
+                for fence in range(row.temp_fence, row.fence + 1)
+                for version in numbers[row.path_id]
+            ),
+        )
+        for row in found
+    ]
 
 
 def _claimable(state: State) -> Select[Any]:

@@ -24,7 +24,7 @@ from workers.ledger.locks import lock_paths
 from workers.ledger.owners import Ownership
 from workers.ledger.states import PUBLISHED_STATES, State, Step, after, allows
 from workers.ledger.tables import paths, versions
-from workers.ledger.values import Appeared, Claim, same_version
+from workers.ledger.values import Appeared, Claim, Orphan, same_version
 
 
 class Claims:
@@ -206,6 +206,19 @@ class Claims:
         """Names of the route's temps that are in use, or that a later claim would go on with."""
         with self._database.read() as connection:
             return claiming.temps(connection, self._ledger_id, route, target)
+
+    def orphans(self, route: str, target: str, *, most: int = 100) -> list[Orphan]:
+        """Paths of the route whose temps nobody will go on with: vanished, replaced or given up."""
+        with self._database.read() as connection:
+            return claiming.orphans(connection, self._ledger_id, route, target, most)
+
+    def orphans_gone(self, orphans: Sequence[Orphan]) -> None:
+        """Their temps are removed; of those that nobody has claimed since."""
+        with self._database.write() as connection:
+            for orphan in orphans:
+                unclaimed = (paths.c.owner.is_(None), paths.c.fence == orphan.fence)
+                gone = update(paths).where(paths.c.path_id == orphan.path_id, *unclaimed)
+                connection.execute(gone.values(temp_fence=None))
 
     def retry(self, route: str, path: bytes) -> bool:
         """Somebody asks for another try: what is quarantined or spaced is due now, with all its attempts.

@@ -172,6 +172,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Orphan:
+    """A path whose temps nobody will go on with. temps: the names that may lie there; fence: the highest."""
+
+    path_id: int
+    path: bytes
+    fence: int
+    temps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FollowOn:
     """The task to be sent for a published file, and its queue."""
 
