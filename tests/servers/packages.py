@@ -5,7 +5,7 @@ unpacked with `dpkg -x` into a tree of its own below a cache folder ($TOWLINE_TE
 ~/.cache/towline-tests).
 Shared libraries that the machine lacks come the same way. Nothing of the machine is changed.
 
-`python -m tests.servers.packages` fetches all of them.
+`python -m tests.servers.packages` fetches those that the ordinary run wants.
 """
 
 from __future__ import annotations
@@ -29,6 +29,23 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "proftpd": ("proftpd-core", "proftpd-mod-crypto"),
     "pure-ftpd": ("pure-ftpd", "pure-ftpd-common"),
     "redis": ("redis-tools", "redis-server"),  # the latter's program is a link into the former
+    "rabbitmq": (
+        "rabbitmq-server",
+        "erlang-base",
+        "erlang-asn1",
+        "erlang-crypto",
+        "erlang-eldap",
+        "erlang-inets",
+        "erlang-mnesia",
+        "erlang-os-mon",
+        "erlang-parsetools",
+        "erlang-public-key",
+        "erlang-runtime-tools",
+        "erlang-ssl",
+        "erlang-syntax-tools",
+        "erlang-tools",
+        "erlang-xmerl",
+    ),
     "curl": ("curl",),
     "lftp": ("lftp",),
     "rclone": ("rclone",),
@@ -38,12 +55,19 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "proftpd": ("usr/sbin/proftpd", "usr/lib/proftpd/mod_tls.so", "usr/lib/proftpd/mod_digest.so"),
     "pure-ftpd": ("usr/sbin/pure-ftpd", "usr/bin/pure-pw"),
     "redis": ("usr/bin/redis-server",),
+    "rabbitmq": (
+        "usr/lib/erlang/erts-*/bin/beam.smp",
+        "usr/lib/erlang/erts-*/bin/epmd",
+        "usr/lib/erlang/lib/crypto-*/priv/lib/crypto.so",
+    ),
     "curl": ("usr/bin/curl",),
     "lftp": ("usr/bin/lftp",),
     "rclone": ("usr/bin/rclone",),
 }
 # What only the benchmark compares with; it fetches them when it needs them.
 CLIENTS = ("curl", "lftp", "rclone")
+# Fetched by the first test that wants it: only `make test-all` does.
+RARE = ("rabbitmq",)
 
 FRESH_S = 3600.0  # lists of the archive older than that are fetched anew
 
@@ -187,9 +211,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    """Fetches every server; says where each is, or why it can't be had."""
+    """Fetches every server of the ordinary run; says where each is, or why it can't be had."""
     failed = 0
-    for server in (name for name in PACKAGES if name not in CLIENTS):
+    for server in (name for name in PACKAGES if name not in (*CLIENTS, *RARE)):
         try:
             print(f"{server}: {tree(server)}")
         except Unavailable as why:

@@ -71,7 +71,8 @@ def endpoint(server: Reachable, **more: Any) -> dict[str, Any]:
 class Stack:
     """A configuration in `folder`, and what was started with it. Routes land in `folder/in-ROUTE`.
 
-    ledger: its database's URL, told by the environment; left out: SQLite.
+    results: the result store's URL; left out: the broker. ledger: its database's URL, told by the environment;
+    left out: SQLite.
     polls, transfers: processes of each worker's pool. Logs are in `folder/logs`, printed at the end.
     """
 
@@ -83,6 +84,7 @@ class Stack:
         endpoints: Mapping[str, Mapping[str, Any]],
         routes: Mapping[str, Mapping[str, Any]],
         towline: Mapping[str, Any] | None = None,
+        results: str | None = None,
         ledger: str | None = None,
         polls: int = 1,
         transfers: int = 1,
@@ -91,6 +93,7 @@ class Stack:
     ) -> None:
         self.folder = folder
         self.broker = broker
+        self.results = results or broker
         self.logs = folder / "logs"
         self.state_dir = folder / "state"
         self.config = folder / "towline.toml"
@@ -112,11 +115,13 @@ class Stack:
             address = ["--address=127.0.0.1", f"--port={flower_port}"]
             self.commands["flower"] = ["flower", f"--basic-auth={LOGIN}", *address]
             self.flower = Flower(flower_port, LOGIN)
-        self.app = Celery("somebody-else", broker=broker, backend=broker, set_as_current=False)
+        self.app = Celery("somebody-else", broker=broker, backend=self.results, set_as_current=False)
         self._running = ExitStack()
         self._sent: list[Any] = []
         self.logs.mkdir(parents=True)
         tables = {"towline": {"broker": broker, "state_dir": str(self.state_dir)} | dict(towline or {})}
+        if results is not None:
+            tables["towline"]["results"] = results
         tables |= {f"endpoints.{name}": dict(keys) for name, keys in endpoints.items()}
         for name, keys in routes.items():
             tables[f"routes.{name}"] = {"local": str(self.landing(name)), "settle": "0s"} | dict(keys)
@@ -210,7 +215,7 @@ class Stack:
 
     def failed(self, name: str) -> list[Any]:
         """The failures of a task that the result backend has stored, as JSON has them."""
-        with redis.Redis.from_url(self.broker) as backend:
+        with redis.Redis.from_url(self.results) as backend:
             stored = [json.loads(backend.get(key) or b"{}") for key in backend.keys("celery-task-meta-*")]
         return [one["result"] for one in stored if one.get("name") == name and one["status"] == "FAILURE"]
 
