@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from kombu import Connection
+from celery import Celery
 from kombu.exceptions import OperationalError
 
 from tests.servers import packages
@@ -113,8 +113,8 @@ class RabbitMq:
                 said = (self.folder / "output").read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"RabbitMQ has ended: {said}")
         try:
-            with Connection(self.url, connect_timeout=5) as line:
-                line.ensure_connection(max_retries=0, timeout=5)
+            with Celery(broker=self.url, set_as_current=False).connection(connect_timeout=5) as line:
+                line.connect()
         except (OperationalError, OSError):
             return False
         return True

@@ -71,8 +71,8 @@ def endpoint(server: Reachable, **more: Any) -> dict[str, Any]:
 class Stack:
     """A configuration in `folder`, and what was started with it. Routes land in `folder/in-ROUTE`.
 
-    results: the result store's URL; left out: the broker. ledger: its database's URL, told by the environment;
-    left out: SQLite.
+    results: the result store's URL; left out: the broker.
+    ledger: its database's URL, told by the environment; left out: SQLite.
     polls, transfers: processes of each worker's pool. Logs are in `folder/logs`, printed at the end.
     """
 

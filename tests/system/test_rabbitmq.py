@@ -22,9 +22,7 @@ RATE = 500_000  # bytes a second: the file takes twelve
 
 
 @pytest.fixture
-def rabbitmq(
-    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[RabbitMq]:
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[RabbitMq]:
     """A RabbitMQ that ends with the test."""
     try:
         server = RabbitMq(tmp_path_factory.mktemp("rabbitmq"), free_port)
