@@ -1,7 +1,7 @@
 # Each target sets up what it needs. Python 3.11 or later and make are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak check bench lock fuzz
+.PHONY: help demo test test-all soak mutants check bench lock fuzz
 
 # What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
 ARGS ?=
@@ -19,6 +19,7 @@ help:
 	@echo 'make test      the tests, in under ten minutes'
 	@echo 'make test-all  with the long matrices'
 	@echo 'make soak      thousands of files through a fleet in which something breaks every two seconds'
+	@echo 'make mutants   bugs planted in copies of the code, each of which a test has to notice; ARGS=skip_fsync: one'
 	@echo 'make check     format, lint, types, direction of imports'
 	@echo 'make fuzz      the parsers under a coverage-guided fuzzer, ten minutes each; make fuzz FUZZ_SECONDS=60'
 	@echo 'make bench     Towline beside curl, lftp, rclone and ftplib; hours. ARGS=--quick: two minutes'
@@ -41,6 +42,10 @@ soak: .venv/installed-dev
 	@$(BIN)/python -m tests.servers.packages || true
 	@TOWLINE_SOAK_RESULT=docs/soak.json $(BIN)/python -m pytest -m soak $(ARGS)
 	@$(BIN)/python -m tests.soak.page
+
+mutants: .venv/installed-dev
+	@$(BIN)/python -m tests.servers.packages || true
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -1,16 +1,21 @@
-"""When a route is due next."""
+"""When a route is due next, and the table of all of them."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 
+from tests.unit.ledger.scene import Clock
+from workers.cli import main
+from workers.cli.output import iso, time_in_table
 from workers.cli.routes import next_due, next_tick
-from workers.ledger import RouteState
-from workers.settings import Route
+from workers.ledger import Appeared, Ledger, RouteState
+from workers.settings import Route, load
 from workers.settings.cron import cron
 
 BERLIN, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
@@ -64,3 +69,34 @@ def test_a_route_that_was_never_listed_is_due_now() -> None:
 def test_a_paused_route_is_not_due() -> None:
     """Whatever its schedule says."""
     assert next_due(a_route(cron="* * * * *"), RouteState("r", paused_at=1.0), 5000.0, UTC) is None
+
+
+def test_the_table_tells_of_the_last_complete_listing_and_of_the_oldest_file(tmp_path: Path) -> None:
+    """A listing that broke off is no complete one, however new; the file seen first waits longest."""
+    config = tmp_path / "towline.toml"
+    config.write_text(
+        '[towline]\nstate_dir = "state"\n'
+        '[endpoints.bank]\nhost = "h"\nuser = "u"\npassword = { env = "NOT_SET" }\n'
+        '[routes.statements]\nendpoint = "bank"\nremote = "/out"\nlocal = "in"\n'
+    )
+    settings = load(config)
+    first = Clock().now
+    clock = Clock()
+    ledger = Ledger.open(settings.ledger, state_dir=settings.state_dir, clock=clock)
+    for name, complete, reason in ((b"a", True, None), (b"b", True, None), (b"c", False, "it broke off")):
+        poll = ledger.polls.begin("statements", settings.routes["statements"].target, until_s=60)
+        assert poll is not None
+        appeared = Appeared(b"/out/" + name, 1, 1.0, 1.0, None)
+        ledger.polls.apply(poll, [appeared], complete=complete, reason=reason, listed=1)
+        clock.pass_(3600)
+    ledger.close()
+    document = CliRunner().invoke(main, ["routes", "--json", "--config", str(config)]).output
+    [route] = json.loads(document)["routes"]
+    assert route["last_complete_listing"] == iso(first + 3600)
+    assert (route["listed_at"], route["last_error"]) == (iso(first + 7200), "it broke off")
+    assert (route["oldest_waiting_since"], route["waiting"]) == (iso(first), 3)
+    head, row, *_ = CliRunner().invoke(main, ["routes", "--config", str(config)]).output.splitlines()
+    assert head.split()[:5] == ["route", "listed", "next", "waiting", "oldest"]
+    listed, oldest = time_in_table(first + 3600), time_in_table(first)
+    assert row.startswith(f"statements  {listed}")
+    assert oldest in row[len(f"statements  {listed}") :]

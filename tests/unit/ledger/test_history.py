@@ -51,3 +51,28 @@ def test_a_summary_has_a_line_for_every_route_asked_for(scene: Scene, clock: Clo
     known, unknown = scene.ledger.history.summary([ROUTE, "another"])
     assert (known.counts.ready, known.counts.published, known.last_published_at) == (1, 1, clock.now)
     assert (unknown.state.route, unknown.counts.ready, unknown.last_published_at) == ("another", 0, None)
+
+
+def test_a_summary_tells_since_when_the_oldest_file_waits(scene: Scene, clock: Clock) -> None:
+    """Unsettled, ready, in hand or spaced after a failure: it waits until it is published."""
+
+    def oldest() -> float | None:
+        [told] = scene.ledger.history.summary([ROUTE])
+        return told.oldest_waiting_at
+
+    assert oldest() is None
+    began = clock.now
+    scene.appear(b"/a", ready=False)
+    clock.pass_(60)
+    scene.appear(b"/b")
+    assert oldest() == began
+    scene.see(b"/a", ready=True)
+    scene.ledger.claims.failed(scene.claim_one(), "550", counted=True)
+    assert oldest() == began
+    clock.pass_(60)
+    claims = scene.claim()
+    assert oldest() == began
+    scene.publish(*(claim for claim in claims if claim.path == b"/a"))
+    assert oldest() == began + 60
+    scene.publish(*(claim for claim in claims if claim.path == b"/b"))
+    assert oldest() is None

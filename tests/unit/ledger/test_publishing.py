@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import sqlalchemy
 
 from tests.unit.ledger.scene import ROUTE, Clock, Scene, done, intent, names
+from workers.errors import LedgerUnavailable
 from workers.ledger import FollowOn, State
+from workers.ledger.engine import Database
 
 
 def test_a_file_goes_all_the_way(scene: Scene) -> None:
@@ -161,6 +166,25 @@ def test_the_announcement_is_written_with_the_fact(scene: Scene) -> None:
         "sha256": "ab" * 32,
         "published_at": "2027-01-15T08:00:00.000+00:00",
     }
+
+
+def test_the_fact_and_its_announcement_are_one_commit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever dies after the first commit: a file is PUBLISHED and announced, or neither."""
+    scene.appear(b"/a")
+    (intended,) = scene.intend(scene.claim_one())
+    write, writes = Database.write, itertools.count()
+
+    def once(database: Database) -> Any:
+        if next(writes):
+            raise LedgerUnavailable("sqlite", "it died")
+        return write(database)
+
+    with monkeypatch.context() as patched, contextlib.suppress(LedgerUnavailable):
+        patched.setattr(Database, "write", once)
+        scene.ledger.publishing.published(
+            [replace(done(intended), then=FollowOn("billing.ingest", "billing"))]
+        )
+    assert (scene.state(b"/a"), len(outbox(scene))) == ("PUBLISHED", 1)
 
 
 def test_without_a_follow_on_task_nothing_is_announced(scene: Scene) -> None:

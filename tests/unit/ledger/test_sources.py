@@ -36,6 +36,17 @@ def test_a_published_file_is_due_at_its_source_until_it_is_said_what_became_of_i
     assert not scene.ledger.sources.any_due(ROUTE)
 
 
+def test_nothing_is_due_before_its_file_is_published(scene: Scene) -> None:
+    """Claimed, and about to be renamed: the only copy may still be the partner's."""
+    scene.appear(b"/a")
+    claim = scene.claim_one()
+    assert take(scene) == []
+    (intended,) = scene.intend(claim)
+    assert (scene.ledger.sources.any_due(ROUTE), take(scene)) == (False, [])
+    scene.ledger.publishing.published([done(intended)])
+    assert [source.path for source in take(scene)] == [b"/a"]
+
+
 def test_nothing_is_due_where_the_source_is_kept(scene: Scene) -> None:
     """FINISHED as it is published."""
     scene.appear(b"/a")
