@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from celery.app.task import Context
+
 from tasks.announcing import announce
 from tasks.hints import once, when_free
+from tasks.watching import Watch
 from workers import rounds
 from workers.app import app
+from workers.batch import Outcome
 from workers.errors import ConfigurationError, FilesFailed
 from workers.names import printable
 from workers.process import here
@@ -21,9 +25,12 @@ _WAY = {"pull": ("towline.fetch", "local"), "push": ("towline.push", "remote")}
 """The task that moves a route's files, and what its result calls the place where one landed."""
 
 
-def batch(direction: Literal["pull", "push"], route: str, paths: list[str] | None) -> dict[str, Any]:
+def batch(
+    direction: Literal["pull", "push"], request: Context, route: str, paths: list[str] | None
+) -> dict[str, Any]:
     """Move a batch of a route's files, or just `paths`. Returns counts and files (contract §4).
 
+    Cancelled, it ends between two blocks, with what it has done and `"skipped": "cancelled"`.
     Raises FilesFailed when some files failed and the others were published; ReconnectFailed, LoginRefused, …
     when the batch could not be begun or gone on with.
     """
@@ -35,7 +42,10 @@ def batch(direction: Literal["pull", "push"], route: str, paths: list[str] | Non
         wanted, _ = _WAY[the_route.direction]
         raise ConfigurationError(name, f"route {route} is a {the_route.direction}", f"send {wanted}")
     try:
-        done = rounds.fetch(process, the_route, tally, paths=paths)
+        with Watch(request, route, tally) as watch:
+            if watch.cancelled:
+                return _result(route, place, Outcome(), tally) | _CANCELLED
+            done = rounds.fetch(process, the_route, tally, paths=paths, stop=watch.stop)
     finally:
         # Also what was published before the line was lost.
         if the_route.then is not None:
@@ -48,13 +58,17 @@ def batch(direction: Literal["pull", "push"], route: str, paths: list[str] | Non
             else:
                 process.session(the_route.endpoint).permit.forgo()
         return {"route": route, "skipped": done.why}
-    if done.more or STOP.begun:
+    if STOP.begun or (done.more and not watch.cancelled):
         # Told to stop, we take no other message: the rest is for whoever comes next, not for the next tick.
         once(the_route)
     outcome = done.outcome
     if outcome.failed:
         raise FilesFailed(route, outcome.failed, outcome.published, tally.reconnects, outcome.first_error)
-    shown = outcome.files if paths is not None else outcome.files[:SHOWN]
+    told = _result(route, place, outcome, tally, shown=SHOWN if paths is None else MOST_PATHS)
+    return told | _CANCELLED if watch.cancelled else told
+
+
+def _result(route: str, place: str, outcome: Outcome, tally: Tally, *, shown: int = SHOWN) -> dict[str, Any]:
     return {
         "route": route,
         "published": outcome.published,
@@ -72,9 +86,12 @@ def batch(direction: Literal["pull", "push"], route: str, paths: list[str] | Non
                 "sha256": file.sha256,
                 place: printable(file.local),
             }
-            for file in shown
+            for file in outcome.files[:shown]
         ],
     }
+
+
+_CANCELLED = {"skipped": "cancelled"}
 
 
 def _check(task: str, paths: Any) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import Task
+
 from tasks.batches import batch
 from workers.app import app
 
 
-@app.task(name="towline.fetch")
-def fetch(route: str, paths: list[str] | None = None) -> dict[str, Any]:
+@app.task(name="towline.fetch", bind=True)
+def fetch(self: Task, route: str, paths: list[str] | None = None) -> dict[str, Any]:
     """Fetch a batch, or just `paths`. Returns counts and files, or fails, as `batches.batch` says."""
-    return batch("pull", route, paths)
+    return batch("pull", self.request, route, paths)

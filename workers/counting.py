@@ -24,10 +24,12 @@ class Reason(StrEnum):
 
 @dataclass(slots=True)
 class Tally:
-    """What one task did to the line, summed over all its operations."""
+    """What one task did to the line and over it, summed over all its operations."""
 
     connects: int = 0  # connects tried, the first included
     reconnects: int = 0  # lines rebuilt with success
+    files: int = 0  # moved whole; not yet published, perhaps
+    bytes: int = 0  # of files, moved over the line
     heeds_breaker: bool = False
     """An endpoint known to be down fails the task at once; polls and people try all the same."""
     started: float = field(default_factory=time.monotonic)

@@ -2,9 +2,9 @@
 
 The unit of retry is the whole reception, replayed by `Session.run` on a new line; it goes on from the bytes
 that the temp holds. A resume may glue two files together: the partner has replaced the file meanwhile (field
-note 35), or the server takes REST and ignores it. So a resumed transfer first asks for the size, begins a
-little before the end of what is there, and compares; and of whatever was received, size and time are asked
-again before it is published.
+note 35), or the server takes REST and ignores it. So a resumed transfer first asks for size, time and unique
+fact, begins 64 KiB before the end of what is there, and compares; and of whatever was received, size and time
+are asked again before it is published.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from workers.stores.local import LocalFolder
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
     from workers.session import Session, Tally
-    from workers.stores.temp import Temp
+    from workers.stores.store import ReceivingTemp
 
 Name = bytes  # beside a field that is called `bytes`
 
-_OVERLAP = 4096
+_OVERLAP = 64 * 1024
 """Bytes that a resumed transfer asks for once more, to compare them with those that are there."""
 
 
@@ -45,12 +45,13 @@ class _Glued(Exception):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A remote file by its absolute path, and what makes the version: size (bytes), time (epoch seconds) and
-    the time's precision; None for what nobody could tell."""
+    the time's precision; None for what nobody could tell. unique: MLSD's fact, where it told one."""
 
     path: bytes
     size: int | None
     modified: float | None
     precision_s: float
+    unique: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Receipt:
 def receive(
     session: Session,
     wanted: Wanted,
-    temp: Temp,
+    temp: ReceivingTemp,
     *,
     tally: Tally,
     go_on: Callable[[], None],
@@ -84,12 +85,14 @@ def receive(
         nonlocal attempts
         attempts += 1
         size = wanted.size
-        if attempts > 1 or temp.size or size is None:
-            size = _size_now(line, wanted)
+        if temp.size:
+            size = _size_of_the_same(line, wanted, temp)
             if size and temp.size == size:
                 # All was moved, by an earlier attempt whose last reply never came, or by a worker that
                 # died before it published (design R10). What it was is asked once more before it counts.
                 return
+        elif attempts > 1 or size is None:
+            size = _size_now(line, wanted)
         if temp.size and (size is None or temp.size > size or not line.features.rest_stream):
             temp.restart()
         try:
@@ -112,6 +115,7 @@ def receive(
         # Bytes that had come before are no progress: where each attempt begins anew and breaks off, or ends
         # in a refusal, the file would be fetched for ever.
         if temp.size > furthest:
+            tally.bytes += temp.size - furthest
             furthest = temp.size
             session.progress()
         if progress is not None:
@@ -120,7 +124,24 @@ def receive(
             crashpoint("receiving")
 
     session.run(reception, name=f"retrieve {printable(wanted.path)}", tally=tally)
+    tally.files += 1
     crashpoint("received")
+
+
+def _size_of_the_same(line: Connection, wanted: Wanted, temp: ReceivingTemp) -> int | None:
+    """The size of the version of which `temp` holds a part. Raises Missing, Changed where it is there no more.
+
+    Size and time make the version. A unique fact that differs makes no other one (it changes with the disk
+    that the partner mounts, too), but the bytes may be of another file: they are not gone on with.
+    """
+    [stat] = asked_again(line, [wanted])
+    if stat is None:
+        raise Missing("SIZE", 550, "no such file any more")
+    if not is_still(wanted, stat):
+        raise Changed
+    if wanted.unique is not None and line.unique(wanted.path) not in (None, wanted.unique):
+        temp.restart()
+    return wanted.size if stat.size is None else stat.size
 
 
 def _size_now(line: Connection, wanted: Wanted) -> int | None:
@@ -136,7 +157,7 @@ def _size_now(line: Connection, wanted: Wanted) -> int | None:
 
 
 def _retrieve(
-    line: Connection, path: bytes, temp: Temp, size: int | None, sink: Callable[[memoryview], None]
+    line: Connection, path: bytes, temp: ReceivingTemp, size: int | None, sink: Callable[[memoryview], None]
 ) -> None:
     """RETR from the temp's end, or from a little before it, to see that it is the same file."""
     there = temp.tail(_OVERLAP)

@@ -196,6 +196,7 @@ class _Batch:
                 raise TransferBroken(f"the server holds {holds} of {file.size} bytes that it took")
 
         self._session.run(upload, name=f"store {printable(one.claim.path)}", tally=self._tally)
+        self._tally.files += 1
 
     def _make_folders(self, line: Connection, relative: bytes) -> None:
         """Those on the way below the route's folder, once a batch; what is there already refuses."""
@@ -211,6 +212,7 @@ class _Batch:
         for block in one.file.blocks(offset):
             self._work.go_on(one.claim)
             yield block
+            self._tally.bytes += len(block)
             crashpoint("sending")
         if not one.file.sha256 or not one.file.is_unchanged():
             raise _Changed

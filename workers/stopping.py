@@ -18,7 +18,9 @@ _DOUBLE = struct.Struct("d")
 class StopFlag:
     """Set once by the parent, read between blocks by whoever moves bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, above: StopFlag | None = None) -> None:
+        """above: a stop of which is one of ours as well."""
+        self._above = above
         self._memory = mmap.mmap(-1, _DOUBLE.size)  # anonymous and shared: inherited by every fork
 
     def begin(self, grace: float) -> None:
@@ -32,7 +34,7 @@ class StopFlag:
     @property
     def _over_at(self) -> float:
         at: float = _DOUBLE.unpack_from(self._memory, 0)[0]
-        return at or math.inf
+        return min(at or math.inf, self._above._over_at if self._above is not None else math.inf)
 
     @property
     def begun(self) -> bool:

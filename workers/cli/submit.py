@@ -1,16 +1,19 @@
-"""`towline submit`: put a task on the queue, and perhaps wait for its outcome."""
+"""`towline submit`: put a task on the queue, and perhaps wait for its outcome; or take one back."""
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from redis import RedisError
 
-from workers import broker
+from workers import broker, cancelling, pairing
 from workers.cli import configuration
-from workers.cli.exits import NOT_WHOLE, SOME_FAILED
+from workers.cli.exits import INTERRUPTED, NOT_WHOLE, SOME_FAILED
 from workers.cli.foreground import REMOTE_OF_ROUTE, Ended
 from workers.cli.output import amount, counted, json_option, print_json, status
 from workers.errors import ConfigurationError, TowlineError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 0.2  # seconds between two looks at the result
 LONELY_AFTER = 10.0  # seconds without a worker taking it, after which we say so
+TELL_EVERY = 30.0  # seconds between two lines of progress where no terminal can replace the last one
 
 wait_option = click.option("--wait", is_flag=True, help="Wait for the outcome, and end as it does.")
 
@@ -62,6 +66,43 @@ def fetch(route: str, paths: Sequence[bytes], wait: bool, as_json: bool) -> None
 def push(route: str, paths: Sequence[bytes], wait: bool, as_json: bool) -> None:
     """Send what is ready on a push route; or these files of its folder, without settling and filters."""
     _move("push", route, paths, wait=wait, as_json=as_json)
+
+
+@submit.command()
+@click.argument("task_id")
+def cancel(task_id: str) -> None:
+    """Cancel a fetch or push, queued or under way.
+
+    One under way stops between two blocks; what has come of its file in hand is kept. What the route still
+    holds is moved by its next tick: to stop that as well, `towline pause ROUTE`.
+    """
+    from celery.states import READY_STATES
+
+    settings = configuration()
+    app = running_app(settings)
+    state = app.backend.get_state(task_id)
+    if state in READY_STATES:
+        click.echo(f"{task_id} has ended already: {state.lower()}")
+        return
+    place = pairing.place(settings, broker.find(settings))
+    if place is not None:
+        try:
+            with cancelling.connect(place) as redis:
+                cancelling.cancel(redis, task_id)
+        except RedisError as away:
+            raise ConfigurationError(
+                "[towline] results", f"the store does not answer: {away}", "start it, or correct its address"
+            ) from away
+    # Who has it in his queue drops it, and says so in its state: a task that no worker of ours would look at.
+    app.control.revoke(task_id)
+    if place is None:
+        raise ConfigurationError(
+            "[towline] results",
+            f"{task_id} is revoked if it is still queued; one that runs can't be told, since neither broker "
+            "nor result store is a Redis",
+            'keep the results in one: results = "redis://…"',
+        )
+    click.echo(f"{task_id} is cancelled: if it runs, within a second or at its next block")
 
 
 def _move(direction: str, route: str, paths: Sequence[bytes], *, wait: bool, as_json: bool) -> None:
@@ -129,25 +170,33 @@ def running_app(settings: Settings) -> Celery:
 
 def _awaited(sent: AsyncResult, task: str) -> dict[str, Any]:
     """The result, when it has come. A failure is raised as what it is (`workers.errors`), or as `Ended`."""
+    from celery.exceptions import TaskRevokedError
     from celery.exceptions import TimeoutError as NotYet
     from celery.states import PENDING
 
     with status(f"{task} {sent.id} is queued") as now:
-        told, looks = PENDING, 0
+        told, looks, told_at = PENDING, 0, 0.0
         while True:
             try:
                 result = sent.get(timeout=LOOK_EVERY, propagate=False)
                 break
             except NotYet:
                 looks += 1
-            state = sent.state
-            if state != told:
+            state, facts = sent.state, sent.info
+            if state == _PROGRESS and isinstance(facts, dict):
+                told = state
+                if sys.stderr.isatty() or time.monotonic() - told_at >= TELL_EVERY:
+                    told_at = time.monotonic()
+                    now(_so_far(task, facts))
+            elif state != told:
                 told = state
                 now(f"{task} is {state.lower()}")
             elif state == PENDING and looks == int(LONELY_AFTER / LOOK_EVERY):
                 now(f"{task}: no worker has taken it in {LONELY_AFTER:.0f} s; does one run? (`towline up`)")
     if isinstance(result, TowlineError):
         raise result
+    if isinstance(result, TaskRevokedError):
+        raise Ended(f"{task} was cancelled before it began", INTERRUPTED)
     if isinstance(result, BaseException):
         raise Ended(f"{task} failed: {result!r}", SOME_FAILED)
     return dict(result)
@@ -156,10 +205,14 @@ def _awaited(sent: AsyncResult, task: str) -> dict[str, Any]:
 def _tell(outcome: dict[str, Any], as_json: bool, sentence: Callable[[dict[str, Any]], str]) -> None:
     if as_json:
         print_json(outcome)
+    elif outcome.get("skipped") == "cancelled":
+        click.echo(f"{sentence(outcome)}; then it was cancelled")
     elif "skipped" in outcome:
         click.echo(f"{outcome['route']}: nothing done, {_SKIPPED[outcome['skipped']]}")
     else:
         click.echo(sentence(outcome))
+    if outcome.get("skipped") == "cancelled":
+        raise Ended(f"{outcome['route']}: cancelled", INTERRUPTED)
     if outcome.get("complete") is False:
         raise Ended(f"{outcome['route']}: the listing was not complete: {outcome['reason']}", NOT_WHOLE)
 
@@ -169,6 +222,18 @@ _SKIPPED = {
     "paused": "the route is paused (`towline resume` goes on with it)",
     "polling": "another poll of it is under way",
 }
+
+
+_PROGRESS = "PROGRESS"
+"""The state of a task that runs and tells how far it is (`tasks.watching`)."""
+
+
+def _so_far(task: str, facts: dict[str, Any]) -> str:
+    rebuilt = f", line rebuilt {facts['reconnects']}×" if facts["reconnects"] else ""
+    return (
+        f"{task}: {counted(facts['files'], 'file')}, {amount(facts['bytes'])}, "
+        f"{amount(facts['rate'])}/s{rebuilt}"
+    )
 
 
 def _polled(outcome: dict[str, Any]) -> str:

@@ -1,0 +1,125 @@
+"""Beside a running batch: once a second its progress is told, and whether it was cancelled is asked.
+
+In a thread of its own, so that a broker or a result store which is away keeps no byte waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from functools import cache
+from typing import Any, Self
+
+from celery import Celery
+from celery.app.task import Context
+from redis import RedisError
+
+from workers import cancelling, pairing
+from workers.app import app
+from workers.celery_options import options
+from workers.session import Tally
+from workers.stopping import STOP, StopFlag
+
+log = logging.getLogger("towline.watching")
+
+EVERY_S = 1.0
+FIRST_LOOK_S = 0.5
+"""So long a task waits, before it begins, for the answer whether it was cancelled while it was queued."""
+RATE_OVER = 5  # looks; a rate over the last seconds tells whether bytes flow now
+END_WITHIN_S = 5.0  # each question to Redis ends within a second
+
+
+class Watch:
+    """Watches one task for as long as the block lasts; nothing is told of it any more at the block's end.
+
+    stop: begun when the task was cancelled, and when its worker stops.
+    """
+
+    def __init__(self, request: Context, route: str, tally: Tally) -> None:
+        """request: Celery's, of the task; one that is called as a function is not watched."""
+        self.stop = StopFlag(above=STOP)
+        self.cancelled = False
+        self._request = request
+        self._route = route
+        self._tally = tally
+        self._looked, self._over = threading.Event(), threading.Event()
+        self._told: dict[str, Any] | None = None
+        self._moved = deque([(0.0, 0)], maxlen=RATE_OVER + 1)
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        if not self._request.called_directly:
+            self._thread = threading.Thread(target=self._work, name="towline-watch", daemon=True)
+            self._thread.start()
+            self._looked.wait(FIRST_LOOK_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            # Celery stores the outcome next, which must stay the last word.
+            self._thread.join(END_WITHIN_S)
+
+    def _work(self) -> None:
+        tells = not self._request.ignore_result and _in_redis(app.conf.result_backend)
+        place = pairing.place(app.towline, app.conf.broker_url)
+        redis = cancelling.connect(place) if place is not None else None
+        while True:
+            try:
+                if (
+                    redis is not None
+                    and not self.cancelled
+                    and cancelling.is_cancelled(redis, self._request.id)
+                ):
+                    self.cancelled = True
+                    self.stop.begin(0.0)
+                    log.info("%s: cancelled", self._request.id, extra={"action": "task.cancelled"})
+                if tells and self._looked.is_set():
+                    self._tell()
+            except RedisError as away:
+                log.info(
+                    "%s: not watched just now: %s", self._request.id, away, extra={"action": "watch.away"}
+                )
+            self._looked.set()
+            if self._over.wait(EVERY_S):
+                break
+        if redis is not None:
+            redis.close()
+
+    def _tell(self) -> None:
+        """Store the state PROGRESS, where there is any."""
+        now, tally = self._tally.elapsed_s, self._tally
+        before, had = self._moved[0]
+        self._moved.append((now, tally.bytes))
+        facts = {
+            "route": self._route,
+            "files": tally.files,
+            "bytes": tally.bytes,
+            "rate": round((tally.bytes - had) / max(now - before, 0.001)),
+            "reconnects": tally.reconnects,
+        }
+        if facts != self._told:
+            _store().backend.store_result(
+                self._request.id, facts | {"seconds": now}, "PROGRESS", request=self._request
+            )
+            self._told = facts
+
+
+@cache
+def _store() -> Celery:
+    """Celery's own way to the result store, but one that gives up at once: a late word is worth nothing."""
+    impatient = Celery("towline-progress", set_as_current=False)
+    impatient.conf.update(
+        options(app.towline, app.conf.broker_url),
+        result_backend_always_retry=False,
+        result_backend_transport_options={"retry_policy": {"max_retries": 0}},
+        redis_socket_timeout=cancelling.WITHIN_S,
+        redis_socket_connect_timeout=cancelling.WITHIN_S,
+        redis_retry_on_timeout=False,
+    )
+    return impatient
+
+
+def _in_redis(url: str) -> bool:
+    return url.startswith(("redis://", "rediss://"))
