@@ -36,10 +36,6 @@ _MOST_NAMES = 1000
 """Names with a number that are looked at for `on_exists = "version"`."""
 
 
-class TempGone(Exception):
-    """There is nothing to rename, and no attempt of ours can have renamed it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sent:
     """A file whose bytes are all in its temp at the partner; the source is still open.
@@ -137,7 +133,7 @@ class Depositor:
         )
 
     def _free(self, line: Connection, places: Sequence[bytes]) -> Iterator[bytes | None]:
-        taken = _there(line, places)
+        taken = there_now(line, places)
         for place in places:
             if place not in taken:
                 yield place
@@ -145,7 +141,7 @@ class Depositor:
                 yield None
             else:
                 names = (numbered(place, number) for number in range(2, _MOST_NAMES))
-                free = next((name for name in names if not _there(line, [name])), None)
+                free = next((name for name in names if not there_now(line, [name])), None)
                 if free is None:
                     raise Refused("RNTO", 553, f"{_MOST_NAMES} files of that name are there already")
                 yield free
@@ -223,19 +219,8 @@ class Depositor:
                 return False
         if marker is not None:
             _may_fail(line.delete, marker)
-        try:
-            line.rename(temp, final)
-        except Refused as refusal:
-            if refusal.verb == "RNFR" and not _there(line, [temp]):
-                if not tried:
-                    return False
-            elif refusal.verb == "RNTO" and self._route.on_exists == "replace" and _there(line, [final]):
-                # Some servers (IIS, for one) rename onto no file that is there. Between the two commands the
-                # partner sees neither; a crash there leaves the intent open, and the temp.
-                line.delete(final)
-                line.rename(temp, final)
-            else:
-                raise
+        if not rename(line, temp, final, tried=tried, replaces=self._route.on_exists == "replace"):
+            return False
         if marker is not None:
             crashpoint("renamed")
             line.store(marker, [], size=0)
@@ -286,7 +271,27 @@ def beside(path: bytes, name: str) -> bytes:
     return path.rpartition(b"/")[0] + b"/" + name.encode()
 
 
-def _there(line: Connection, paths: Sequence[bytes]) -> Collection[bytes]:
+def rename(line: Connection, temp: bytes, final: bytes, *, tried: bool, replaces: bool) -> bool:
+    """Give a temp its final name; False where there is no temp, and no earlier attempt can have renamed it.
+
+    tried: an earlier attempt may have done it, and its reply be lost. replaces: whatever lies there. Raises
+    Refused.
+    """
+    try:
+        line.rename(temp, final)
+    except Refused as refusal:
+        if refusal.verb == "RNFR" and not there_now(line, [temp]):
+            return tried
+        if not (refusal.verb == "RNTO" and replaces and there_now(line, [final])):
+            raise
+        # Some servers (IIS, for one) rename onto no file that is there. Between the two commands the
+        # partner sees neither; a crash there leaves the temp (and a route's intent open).
+        line.delete(final)
+        line.rename(temp, final)
+    return True
+
+
+def there_now(line: Connection, paths: Sequence[bytes]) -> Collection[bytes]:
     """Those of the paths under which something lies."""
     found = asked_again(line, [Wanted(path, None, None, 1.0) for path in paths])
     return {path for path, stat in zip(paths, found, strict=True) if stat is not None}

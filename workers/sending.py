@@ -8,10 +8,9 @@ file may be refused for itself.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workers.batch import ClaimLost, Doubt, Outcome, Stopped, Work, is_full
@@ -20,10 +19,11 @@ from workers.crashpoints import crashpoint
 from workers.depositing import Depositor, Sent, beside
 from workers.endings import Endings
 from workers.errors import OperationFailed
-from workers.ftps.errors import BadName, Refused, TransferBroken
+from workers.ftps.errors import BadName, Refused
 from workers.ledger.values import Claim, same_version
 from workers.names import printable
 from workers.stores.naming import NameRefused, below
+from workers.storing import SourceChanged, confirm_stored, make_folders, store
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -33,10 +33,6 @@ log = logging.getLogger("towline.transfer")
 
 _TOO_LARGE = 552
 """Said of one file as well as of a quota (RFC 959 §4.2.2): counted, unless two in a row meet it."""
-
-
-class _Changed(Exception):
-    """The source is no longer the version that was to be sent."""
 
 
 def push_batch(work: Work, source: SourceFolder, claims: Sequence[Claim], outcome: Outcome) -> None:
@@ -130,10 +126,10 @@ class _Batch:
         one = Sent(claim, relative, self._depositor.temp_of(claim), file)
         try:
             if not _is_claimed_version(claim, file):
-                raise _Changed
+                raise SourceChanged
             self._upload(one)
             self._confirm(one)
-        except _Changed:
+        except SourceChanged:
             self._discard([one])
             self._ends.changed(claim)
         except ClaimLost:
@@ -156,80 +152,30 @@ class _Batch:
             self._group.append(one)
 
     def _upload(self, one: Sent) -> None:
-        """All bytes into the temp, proven by their number; replayed on a new line where one is lost."""
-        path = beside(self._depositor.place_of(one.relative), one.temp)
-        file, resumes = one.file, self._session.endpoint.resume_uploads
-        attempts = furthest = 0
-        all_moved = False
-
-        def upload(line: Connection) -> None:
-            nonlocal attempts, furthest, all_moved
-            attempts += 1
-            held = 0
-            self._make_folders(line, one.relative)
-            # What an earlier attempt sent may all be there, and only its reply be lost (design R10).
-            if attempts > 1 or (resumes and one.claim.temp_fence is not None):
-                [there] = line.stat([path])
-                held = 0 if there is None or there.size is None else there.size
-                if held == file.size and all_moved:
-                    return
-                # As many bytes as the file has, and nobody has heard that they were taken: begin anew.
-                if not resumes or held >= file.size:
-                    held = 0
-                if held > furthest:
-                    furthest = held
-                    self._session.progress()
-            blocks = self._blocks(one, held)
-            all_moved = False
-            try:
-                if held:
-                    line.append(path, blocks, offset=held, size=file.size)
-                else:
-                    line.store(path, blocks, size=file.size)
-            except TransferBroken as broken:
-                all_moved = broken.all_moved
-                raise
-            crashpoint("sent")
-            [there] = line.stat([path])
-            if line.features.size and (there is None or there.size not in (None, file.size)):
-                holds = "nothing" if there is None else f"{there.size} bytes"
-                raise TransferBroken(f"the server holds {holds} of {file.size} bytes that it took")
-
-        self._session.run(upload, name=f"store {printable(one.claim.path)}", tally=self._tally)
-        self._tally.files += 1
-
-    def _make_folders(self, line: Connection, relative: bytes) -> None:
-        """Those on the way below the route's folder, once a batch; what is there already refuses."""
-        *folders, _ = relative.split(b"/")
-        for depth in range(1, len(folders) + 1):
-            folder = b"/".join(folders[:depth])
-            if folder not in self._made:
-                with contextlib.suppress(Refused):
-                    line.mkdir(self._depositor.place_of(folder))
-                self._made.add(folder)
-
-    def _blocks(self, one: Sent, offset: int) -> Iterator[memoryview]:
-        for block in one.file.blocks(offset):
-            self._work.go_on(one.claim)
-            yield block
-            self._tally.bytes += len(block)
-            crashpoint("sending")
-        if not one.file.sha256 or not one.file.is_unchanged():
-            raise _Changed
+        """All bytes into the temp, proven by their number."""
+        place, resumes = self._depositor.place_of(one.relative), self._session.endpoint.resume_uploads
+        store(
+            self._session,
+            beside(place, one.temp),
+            one.file,
+            shown=one.claim.path,
+            resumes=resumes,
+            begun=one.claim.temp_fence is not None,
+            tally=self._tally,
+            go_on=lambda: self._work.go_on(one.claim),
+            prepare=lambda line: make_folders(line, self._route.remote, one.relative, self._made),
+        )
 
     def _confirm(self, one: Sent) -> None:
         """`verify = "hash"`: the server's digest of what it holds, where it tells one."""
-        if self._route.verify != "hash" or not one.file.size:
+        if self._route.verify != "hash":
             return
         path = beside(self._depositor.place_of(one.relative), one.temp)
-        told = self._session.run(
-            lambda line: line.digest(path, size=one.file.size),
-            name=f"hash {printable(one.claim.path)}",
-            tally=self._tally,
-        )
-        if told is not None and told.hex != one.file.digest(told.algorithm):
+        try:
+            confirm_stored(self._session, path, one.file, shown=one.claim.path, tally=self._tally)
+        except HashDiffers:
             self._discard([one])
-            raise HashDiffers(f"{told.algorithm} of the server: {told.hex}, of what was sent: another")
+            raise
 
     def _failed(self, claim: Claim, failure: Exception) -> None:
         """It could not be sent. Where that may be the server's fault, the batch does not go on for ever."""

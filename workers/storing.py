@@ -1,0 +1,129 @@
+"""One file over the line to a server, into a temp there: what `receiving` is on the way in.
+
+The unit of retry is the whole upload, replayed by `Session.run` on a new line. Where it is allowed to, it
+goes on from the bytes that the server holds, as SIZE tells them; whatever it began with, the size decides at
+the end whether the server has the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from workers.confirming import HashDiffers
+from workers.crashpoints import crashpoint
+from workers.ftps.errors import Refused, TransferBroken
+from workers.names import printable
+from workers.stores.naming import joined
+
+if TYPE_CHECKING:
+    from workers.ftps.connection import Connection
+    from workers.session import Session, Tally
+    from workers.stores.source import SourceFile
+
+
+class SourceChanged(Exception):
+    """The source is no longer the version that was to be sent."""
+
+
+def store(
+    session: Session,
+    path: bytes,
+    file: SourceFile,
+    *,
+    shown: bytes,
+    resumes: bool,
+    begun: bool,
+    tally: Tally,
+    go_on: Callable[[], None],
+    prepare: Callable[[Connection], None] = lambda _: None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> None:
+    """Send all bytes of a file to the temp `path`, and have the server prove it by their number.
+
+    shown: what the file is called in failures. resumes: go on with what is there; begun: an earlier upload of
+    this very version may have left something. go_on: called between blocks; whatever it raises stops the
+    upload and leaves here. prepare: done first on each line. progress: told the bytes sent and the whole
+    size. Raises SourceChanged, Refused, OSError of the source, and what `Session.run` raises.
+    """
+    attempts = furthest = 0
+    all_moved = False
+
+    def upload(line: Connection) -> None:
+        nonlocal attempts, furthest, all_moved
+        attempts += 1
+        held = 0
+        prepare(line)
+        # What an earlier attempt sent may all be there, and only its reply be lost (design R10).
+        if attempts > 1 or (resumes and begun):
+            [there] = line.stat([path])
+            held = 0 if there is None or there.size is None else there.size
+            if held == file.size and all_moved:
+                return
+            # As many bytes as the file has, and nobody has heard that they were taken: begin anew.
+            if not resumes or held >= file.size:
+                held = 0
+            if held > furthest:
+                furthest = held
+                session.progress()
+        all_moved = False
+        try:
+            if held:
+                line.append(path, blocks(held), offset=held, size=file.size)
+            else:
+                line.store(path, blocks(0), size=file.size)
+        except TransferBroken as broken:
+            all_moved = broken.all_moved
+            raise
+        crashpoint("sent")
+        [there] = line.stat([path])
+        if line.features.size and (there is None or there.size not in (None, file.size)):
+            holds = "nothing" if there is None else f"{there.size} bytes"
+            raise TransferBroken(f"the server holds {holds} of {file.size} bytes that it took")
+
+    def blocks(offset: int) -> Iterator[memoryview]:
+        sent = offset
+        if progress is not None:
+            progress(sent, file.size)
+        for block in file.blocks(offset):
+            go_on()
+            yield block
+            tally.bytes += len(block)
+            sent += len(block)
+            if progress is not None:
+                progress(sent, file.size)
+            crashpoint("sending")
+        if not file.sha256 or not file.is_unchanged():
+            raise SourceChanged
+
+    session.run(upload, name=f"store {printable(shown)}", tally=tally)
+    tally.files += 1
+
+
+def confirm_stored(session: Session, path: bytes, file: SourceFile, *, shown: bytes, tally: Tally) -> None:
+    """Compare the server's digest of what it holds under `path` with the file's, where it tells one.
+
+    An empty file is left at the proof by size. Raises HashDiffers, Refused, and what `Session.run` raises.
+    """
+    if not file.size:
+        return
+    told = session.run(
+        lambda line: line.digest(path, size=file.size), name=f"hash {printable(shown)}", tally=tally
+    )
+    if told is not None and told.hex != file.digest(told.algorithm):
+        raise HashDiffers(f"{told.algorithm} of the server: {told.hex}, of what was sent: another")
+
+
+def make_folders(line: Connection, top: bytes, relative: bytes, made: set[bytes]) -> None:
+    """Make the folders on the way to `relative` below the remote folder `top`; one that is there refuses.
+
+    made: those that need no other try, by their paths; added to.
+    """
+    *folders, _ = relative.split(b"/")
+    for depth in range(1, len(folders) + 1):
+        folder = joined(top, b"/".join(folders[:depth]))
+        if folder not in made:
+            with contextlib.suppress(Refused):
+                line.mkdir(folder)
+            made.add(folder)
