@@ -106,6 +106,13 @@ def test_min_age_holds_a_settled_file_back() -> None:
     assert (decision.ready, decision.next_look_in) == (0, 200.0)
 
 
+def test_a_file_without_a_time_is_as_old_as_it_has_been_seen_so() -> None:
+    """Some servers tell none: then `min_age` counts from the first look that showed it as it is."""
+    timeless, rules = entry(modified=None), replace(RULES, min_age=300.0)
+    assert look(timeless, known=known_from(timeless, since=NOW - 100), rules=rules).next_look_in == 200.0
+    assert look(timeless, known=known_from(timeless, since=NOW - 300), rules=rules).ready == 1
+
+
 def test_another_size_or_time_is_another_version() -> None:
     """A replaced file is a new version, and its looks start anew."""
     known = known_from(entry(), state=State.PUBLISHED, since=NOW - 500)

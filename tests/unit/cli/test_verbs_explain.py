@@ -106,6 +106,7 @@ def test_attempts_are_told_with_their_limit_and_last_error() -> None:
     [
         ({"after_step": "moved:/archive/a.xml"}, "its source was moved to /archive/a.xml"),
         ({"after_step": "deleted"}, "its source was deleted"),
+        ({"after_step": "gone"}, "its source was gone already"),
         ({"after_step": "replaced"}, "its source was replaced by a newer version, and left alone"),
         ({"after_next_at": NOW}, "its source is to be deleted, by the next fetch or poll"),
         ({"after_next_at": NOW + 40}, "its source is to be deleted, 20"),
@@ -133,6 +134,14 @@ def test_a_marker_that_is_missing_is_what_a_settled_file_waits_for() -> None:
     assert told(NOW - 60)[0].startswith("waits for its marker: taken by the next poll that finds a.xml.done")
     assert told(NOW - 5)[0].startswith("not settled")
     assert told(NOW - 5)[1] == "a.xml.done has to be beside it, too"
+
+
+def test_a_file_that_has_to_be_older_is_told_so() -> None:
+    """Beside what `settle` asks for."""
+    route = ROUTE.model_copy(update={"min_age": 3600.0})
+    known = Explanation(LISTED, b"/out/a.xml", (replace(FILE, state="WAITING"),), None)
+    told = list(why(known, route, Rules.of(route), EndpointState("bank"), NOW))
+    assert told[1] == 'min_age = "1h": it has to be that old, too'
 
 
 def test_a_marker_is_explained_as_one() -> None:

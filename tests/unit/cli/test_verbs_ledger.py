@@ -1,4 +1,4 @@
-"""The reading verbs when the ledger is empty, or can't be had."""
+"""The reading verbs: what they read of the ledger, when it is empty, and when it can't be had."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from workers.cli import main
+from workers.ledger import Appeared, Ledger
+from workers.settings import load
 
 
 def towline(folder: Path, *arguments: str, state_dir: str = "state") -> Result:
@@ -28,6 +30,30 @@ def test_reading_needs_no_password_and_no_server(tmp_path: Path, verb: tuple[str
     document = json.loads(towline(tmp_path, *verb, "--json").output)
     assert document.get("files", []) == []
     assert document.get("state", "UNKNOWN") == "UNKNOWN"
+
+
+def test_history_shows_the_newest_of_a_route_or_of_a_state(tmp_path: Path) -> None:
+    """Each option by itself and together with the others, by what is in the ledger."""
+    towline(tmp_path, "routes")
+    config = tmp_path / "towline.toml"
+    settings = load(config)
+    ledger = Ledger.open(settings.ledger, state_dir=settings.state_dir)
+    for route, names in (("statements", b"abc"), ("another", b"d")):
+        poll = ledger.polls.begin(route, settings.routes["statements"].target, until_s=60)
+        assert poll is not None
+        files = [Appeared(b"/out/%c" % name, 1, 1.0, 1.0, None, ready=name == 97) for name in names]
+        ledger.polls.apply(poll, files, complete=True, reason=None, listed=len(files))
+    ledger.close()
+
+    def shown(*options: str) -> list[str]:
+        document = towline(tmp_path, "history", "--json", *options).output
+        return [file["path"] for file in json.loads(document)["files"]]
+
+    assert shown() == ["/out/d", "/out/c", "/out/b", "/out/a"]
+    assert shown("--route", "statements") == ["/out/c", "/out/b", "/out/a"]
+    assert shown("--limit", "2") == ["/out/d", "/out/c"]
+    assert shown("--state", "ready") == ["/out/a"]
+    assert shown("--state", "waiting", "--route", "statements", "--limit", "1") == ["/out/c"]
 
 
 @pytest.mark.parametrize(
