@@ -11,7 +11,7 @@ from workers.receiving import Changed, Wanted, asked_again, is_still
 
 if TYPE_CHECKING:
     from workers.session import Session, Tally
-    from workers.stores.temp import Temp
+    from workers.stores.store import ReceivingTemp
 
 log = logging.getLogger("towline.transfer")
 
@@ -20,7 +20,7 @@ class HashDiffers(Exception):
     """The bytes here are not the server's; the message tells both digests."""
 
 
-def confirm(session: Session, wanted: Wanted, temp: Temp, *, tally: Tally) -> None:
+def confirm(session: Session, wanted: Wanted, temp: ReceivingTemp, *, tally: Tally) -> None:
     """Ask for the file's digest and compare it with that of the bytes in `temp`, all of which are there.
 
     A server that can't tell one, and an empty file, leave it at the proof by size. Raises HashDiffers,

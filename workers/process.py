@@ -15,8 +15,9 @@ from workers.ledger import Ledger
 from workers.session import Session
 from workers.settings import Route, Settings
 from workers.settings.unbuilt import check_built
-from workers.stores.local import LocalFolder
+from workers.stores.opening import open_store
 from workers.stores.source import SourceFolder
+from workers.stores.store import Store
 
 
 class Process:
@@ -29,6 +30,7 @@ class Process:
         check_built(settings)
         self.settings = settings
         self._sessions: dict[str, Session] = {}
+        self._stores: dict[str, Store] = {}
         self._ledger: Ledger | None = None
         self._janitor: Janitor | None = None
         self._guard = threading.RLock()
@@ -66,9 +68,12 @@ class Process:
                 )
             return self._sessions[endpoint]
 
-    def store(self, route: Route) -> LocalFolder:
-        """Where a pull route's files land."""
-        return LocalFolder.of(route)
+    def store(self, route: Route) -> Store:
+        """Where a pull route's files land; the same one each time. Raises StoreRefused."""
+        with self._guard:
+            if route.name not in self._stores:
+                self._stores[route.name] = open_store(route)
+            return self._stores[route.name]
 
     def source(self, route: Route) -> SourceFolder:
         """Where a push route's files come from."""

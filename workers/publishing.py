@@ -21,13 +21,12 @@ from workers.errors import StoreRefused
 from workers.ledger.values import Claim, FollowOn, Intent, Published, temp_name
 from workers.names import parsed, printable
 from workers.receiving import Receipt
-from workers.stores.local import LocalFolder, Occupied, TempGone
 from workers.stores.naming import NameRefused
+from workers.stores.store import Occupied, ReceivingTemp, Store, TempGone
 
 if TYPE_CHECKING:
     from workers.ledger import Ledger
     from workers.settings import Route
-    from workers.stores.temp import Temp
 
 log = logging.getLogger("towline.transfer")
 
@@ -44,7 +43,7 @@ class Received:
 
     claim: Claim
     relative: bytes
-    temp: Temp
+    temp: ReceivingTemp
     modified: float | None
     precision_s: float
 
@@ -61,7 +60,7 @@ class Landing:
 class Publisher:
     """Brings the files of one route to their final names, and settles what earlier workers left half done."""
 
-    def __init__(self, route: Route, store: LocalFolder, ledger: Ledger) -> None:
+    def __init__(self, route: Route, store: Store, ledger: Ledger) -> None:
         self._store = store
         self._ledger = ledger
         self._on_exists = route.on_exists
@@ -109,6 +108,8 @@ class Publisher:
             landed = False  # it was about to be kept
         elif temp is not None:
             landed = temp == (intent.size, intent.sha256) and self._finish(final, intent)
+        elif (marked := self._store.bears(final, intent.temp)) is not None:
+            landed = marked
         elif self._store.durable:
             self._must_be_the_same_folder(claim, final)
             landed = True

@@ -15,10 +15,10 @@ from workers.stores.naming import NameRefused, below
 if TYPE_CHECKING:
     from workers.ledger import Ledger, Ready
     from workers.settings import Route
-    from workers.stores.local import LocalFolder
+    from workers.stores.store import Store
 
 
-def for_next(route: Route, ledger: Ledger, store: LocalFolder) -> int:
+def for_next(route: Route, ledger: Ledger, store: Store) -> int:
     """Bytes there is room for, enough for the file that comes next. Raises StoreRefused where it isn't.
 
     One file decides: a claim takes those that fit behind it, and smaller ones don't overtake it for ever.
@@ -27,12 +27,12 @@ def for_next(route: Route, ledger: Ledger, store: LocalFolder) -> int:
     return store.room_for(0 if first is None else _needed(route, ledger, store, [first]))
 
 
-def for_these(route: Route, ledger: Ledger, store: LocalFolder, version_ids: list[int]) -> None:
+def for_these(route: Route, ledger: Ledger, store: Store, version_ids: list[int]) -> None:
     """Room for all of these versions. Raises StoreRefused where it isn't there."""
     store.room_for(_needed(route, ledger, store, ledger.polls.ready(version_ids)))
 
 
-def _needed(route: Route, ledger: Ledger, store: LocalFolder, files: Iterable[Ready]) -> int:
+def _needed(route: Route, ledger: Ledger, store: Store, files: Iterable[Ready]) -> int:
     needed = 0
     for file in files:
         try:

@@ -26,7 +26,7 @@ from workers.stores.naming import NameRefused, below
 from workers.stores.temp import TooLarge
 
 if TYPE_CHECKING:
-    from workers.stores.local import LocalFolder
+    from workers.stores.store import Store
 
 __all__ = ["Receipt", "download", "fetch_batch"]
 
@@ -37,7 +37,7 @@ log = logging.getLogger("towline.transfer")
 _OF_THE_FILE = frozenset({450, 452, 501, 550, 551, 553})
 
 
-def fetch_batch(work: Work, store: LocalFolder, claims: Sequence[Claim], outcome: Outcome) -> None:
+def fetch_batch(work: Work, store: Store, claims: Sequence[Claim], outcome: Outcome) -> None:
     """Bring these claimed files in and publish them; every claim is ended when this returns or raises.
 
     outcome: what is added to, so that a caller knows what was done before something was raised. Raises
@@ -56,7 +56,7 @@ def fetch_batch(work: Work, store: LocalFolder, claims: Sequence[Claim], outcome
 class _Batch:
     """The claims in hand and the group being gathered."""
 
-    def __init__(self, work: Work, store: LocalFolder, ends: Endings) -> None:
+    def __init__(self, work: Work, store: Store, ends: Endings) -> None:
         self._work = work
         self._route = work.route
         self._session = work.session
@@ -202,4 +202,4 @@ class _Batch:
 
 
 def _wanted(claim: Claim) -> Wanted:
-    return Wanted(claim.path, claim.size, claim.modified, claim.precision_s)
+    return Wanted(claim.path, claim.size, claim.modified, claim.precision_s, claim.unique)

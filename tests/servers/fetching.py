@@ -17,7 +17,7 @@ from workers.names import printable
 from workers.session import Session, Tally
 from workers.settings import Endpoint, Reconnect, Route
 from workers.stopping import StopFlag
-from workers.stores.local import LocalFolder
+from workers.stores.opening import open_store
 from workers.transfer import fetch_batch
 
 QUICK = Reconnect(attempts=3, within=20.0, first_wait=0.01, max_wait=0.02)
@@ -45,7 +45,7 @@ class Fetching:
         self.route = Route(name="statements", endpoint="bank", **told)
         self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.sqlite3", state_dir=folder)
         self.session = Session(self.endpoint, self.ledger)
-        self.store = LocalFolder.of(self.route)
+        self.store = open_store(self.route)
         self.tally = Tally()
         self.stop = StopFlag()
 

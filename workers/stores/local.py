@@ -11,19 +11,17 @@ import time
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from workers.errors import StoreRefused
 from workers.stores.boot import written_since_boot
 from workers.stores.naming import TEMP_PREFIX, NameRefused, numbered, parts
 from workers.stores.place import NAME_FAULTS, Place
 from workers.stores.renaming import rename_unless_taken
+from workers.stores.store import Occupied, OnExists, ReceivingTemp, TempGone
 from workers.stores.temp import Temp
 
 if TYPE_CHECKING:
     from workers.settings import Route
-
-OnExists = Literal["replace", "keep", "version"]
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -34,14 +32,6 @@ _BLOCK = 512
 """What st_blocks counts, on every file system (stat(2))."""
 _SWEEP_IDLE = 600.0
 """Seconds without a write before a temp is swept: the claim of one just made may be missing in `keep`."""
-
-
-class TempGone(Exception):
-    """There is nothing to rename: a later claimant has taken the temp over, or has published it."""
-
-
-class Occupied(Exception):
-    """The final name came to be used since it was chosen."""
 
 
 class LocalFolder:
@@ -71,9 +61,8 @@ class LocalFolder:
 
     @classmethod
     def of(cls, route: Route) -> LocalFolder:
-        """The folder of a route. Raises StoreRefused where its target is no folder of this machine."""
-        if not isinstance(route.local, Path):
-            raise StoreRefused(route.name, route.local, "this version writes to local folders only")
+        """The folder of a route whose target is one of this machine."""
+        assert isinstance(route.local, Path)
         return cls(
             route.local,
             route=route.name,
@@ -117,6 +106,9 @@ class LocalFolder:
             return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
         return None
 
+    def bears(self, final: bytes, temp: str) -> None:
+        """None: a file does not tell from which temp it was renamed."""
+
     def adopt(self, relative: bytes, old: str, new: str) -> bool:
         """Rename what a lower fence left to the new fence's name; False when there is nothing to go on with.
 
@@ -139,7 +131,7 @@ class LocalFolder:
         with contextlib.suppress(FileNotFoundError), self._place.folder(relative) as (folder, _):
             os.unlink(temp, dir_fd=folder)
 
-    def sync(self, temps: Collection[Temp], modified: Iterable[float | None]) -> None:
+    def sync(self, temps: Collection[ReceivingTemp], modified: Iterable[float | None]) -> None:
         """Dress the temps and make them and their names durable, side by side.
 
         Raises StoreRefused when any of them failed; those are removed by then.

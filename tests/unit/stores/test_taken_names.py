@@ -13,8 +13,9 @@ import pytest
 
 from tests.unit.stores.folder import NEXT, TEMP, names, received
 from workers.stores import renaming
-from workers.stores.local import LocalFolder, Occupied, TempGone
+from workers.stores.local import LocalFolder
 from workers.stores.naming import NameRefused
+from workers.stores.store import Occupied, TempGone
 
 
 def test_a_thawed_worker_finds_nothing_to_rename(store: LocalFolder, root: Path) -> None:

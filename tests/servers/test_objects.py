@@ -1,0 +1,142 @@
+"""Routes into an object store: real FTP servers on one side, S3 over real HTTP on the other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.fetching import Fetching
+from tests.servers.ports import FreePorts
+from tests.servers.s3 import S3, Bucket, point_at
+from tests.servers.server import FtpServer
+from workers.errors import StoreRefused
+
+BIG = 20 << 20
+"""More than is held in memory, and more than two parts."""
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    ports = FreePorts()
+    try:
+        with S3(tmp_path_factory.mktemp("s3"), ports.next()) as server:
+            yield server
+    finally:
+        ports.close()
+
+
+@pytest.fixture
+def bucket(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    point_at(s3.url, monkeypatch)
+    return s3.bucket(f"bank-{next(_numbers)}")
+
+
+@pytest.fixture
+def ftp(start_server: Callable[..., FtpServer]) -> FtpServer:
+    return start_server("vsftpd")
+
+
+def put(server: FtpServer, name: str, size: int) -> bytes:
+    content = os.urandom(size)
+    (server.root / name).write_bytes(content)
+    return content
+
+
+def fetching(server: FtpServer, tmp_path: Path, bucket: Bucket, **keys: Any) -> Fetching:
+    keys = {"local": f"s3://{bucket.name}/in"} | keys
+    return Fetching(server, tmp_path, **keys)
+
+
+def test_a_batch_of_mixed_sizes_arrives_whole(ftp: FtpServer, tmp_path: Path, bucket: Bucket) -> None:
+    """Empty, small, odd names, and larger than memory holds: the bytes, and nothing beside them; no upload is
+    left, and the sources go, since they are durable elsewhere."""
+    sizes = {"empty": 0, "a b#%.xml": 1, "ü": 70_000, "big": BIG}
+    sent = {name: put(ftp, name, size) for name, size in sizes.items()}
+    one = fetching(ftp, tmp_path, bucket, after="delete", verify="hash")
+    assert one.poll() == 4
+    outcome = one.fetch()
+    assert (outcome.published, outcome.bytes) == (4, sum(sizes.values()))
+    found = bucket.objects()
+    assert {key: one.content for key, one in found.items()} == {f"in/{name}": sent[name] for name in sent}
+    assert found["in/ü"].metadata["towlinesha256"] == hashlib.sha256(sent["ü"]).hexdigest()
+    assert all(one.metadata["towlinemark"].startswith(".towline-") for one in found.values())
+    assert {receipt.local.decode() for receipt in outcome.files} == {
+        f"s3://{bucket.name}/in/{name}" for name in sent
+    }
+    assert bucket.uploads() == []
+    one.clear()
+    assert list(ftp.root.iterdir()) == []
+    one.close()
+
+
+@pytest.mark.parametrize("size", [1000, BIG])
+def test_on_exists_is_kept_to(ftp: FtpServer, tmp_path: Path, bucket: Bucket, size: int) -> None:
+    """replace: the new bytes; keep: a stranger's, and no upload is begun; version: both."""
+    body = put(ftp, "a.xml", size)
+    for on_exists, left in [
+        ("replace", {"a.xml": body}),
+        ("keep", {"a.xml": b"theirs"}),
+        ("version", {"a.xml": b"theirs", "a.2.xml": body}),
+    ]:
+        bucket.put(f"{on_exists}/a.xml", b"theirs")
+        local = f"s3://{bucket.name}/{on_exists}"
+        one = fetching(ftp, tmp_path / on_exists, bucket, local=local, on_exists=on_exists)
+        assert one.poll() == 1
+        outcome = one.fetch()
+        assert (outcome.published, outcome.kept) == ((0, 1) if on_exists == "keep" else (1, 0))
+        there = {key: found.content for key, found in bucket.objects().items() if key.startswith(on_exists)}
+        assert there == {f"{on_exists}/{name}": content for name, content in left.items()}
+        one.close()
+    assert bucket.uploads() == []
+
+
+def test_a_newer_version_replaces_the_older(ftp: FtpServer, tmp_path: Path, bucket: Bucket) -> None:
+    """Under the same key, and on the condition that nobody else has written there meanwhile."""
+    one = fetching(ftp, tmp_path, bucket)
+    for size in (500, 700, BIG, 900):
+        body = put(ftp, "a", size)
+        assert one.poll() == 1
+        assert one.fetch().published == 1
+        assert bucket.get("in/a").content == body
+    one.close()
+
+
+@pytest.mark.parametrize("size", [1000, BIG])
+def test_what_is_being_received_is_not_visible(
+    ftp: FtpServer, tmp_path: Path, bucket: Bucket, size: int
+) -> None:
+    """Under no name, until the request that publishes it; and an upload that is given up is aborted."""
+    put(ftp, "a", size)
+    one = fetching(ftp, tmp_path, bucket)
+    visible: list[object] = []
+
+    def holds(_: int) -> bool:
+        visible.append(bucket.objects())
+        return len(visible) == 1 or (size == BIG and bucket.uploads() == [])
+
+    assert one.poll() == 1
+    assert one.fetch(holds=holds).published == 0
+    assert len(visible) > 1
+    assert not any(visible)
+    assert (bucket.objects(), bucket.uploads()) == ({}, [])
+    assert one.fetch().published == 1
+    one.close()
+
+
+def test_a_bucket_that_is_not_there_stops_the_batch(ftp: FtpServer, tmp_path: Path, bucket: Bucket) -> None:
+    """It is the place's fault: no file is charged, and the remedy is told."""
+    put(ftp, "a", 1)
+    one = fetching(ftp, tmp_path, bucket, local="s3://not-there/in")
+    assert one.poll() == 1
+    for ask in (one.fetch, lambda: one.store.room_for(1)):
+        with pytest.raises(StoreRefused, match=r"s3://not-there/in.*NoSuchBucket; make the bucket"):
+            ask()
+    assert [row.attempts for row in one.ledger.history.rows("statements", limit=5)] == [0]
+    one.close()

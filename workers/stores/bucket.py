@@ -1,0 +1,173 @@
+"""Bucket: the requests that are made of an object store, and their failures told as what they are.
+
+The only module that knows obstore. What a store says of a failure is never repeated whole: its answer may
+name the access key. The error's class, S3's code and the HTTP status tell enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore import exceptions
+from obstore.store import from_url
+
+from workers.errors import StoreRefused
+
+if TYPE_CHECKING:
+    from obstore import UpdateVersion
+    from obstore.store import ClientConfig, RetryConfig
+
+MARK = "towlinemark"
+"""The metadata that names the temp an object was published from: ledger, path, version and fence in one.
+Without a hyphen, which Azure refuses, and without an underscore, which proxies drop."""
+DIGEST = "towlinesha256"
+"""The metadata that holds the SHA-256; only where it is known before the first byte is sent."""
+
+PART = 8 << 20
+"""Bytes of a part. S3 takes 10,000 of them, 78 GiB."""
+MOST_BYTES = 10_000 * PART
+_SIDE_BY_SIDE = 2
+"""Parts on their way at once: with the one being filled, three are in memory."""
+
+_RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+_REQUEST_S = 60
+"""For one request, a part included: 8 MiB in a minute are 1.1 Mbit/s."""
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_STATUS = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
+_AFTER_THE_LAST = "\U0010ffff"
+
+_REMEDIES = {
+    "NoSuchBucket": "make the bucket, or correct `local`",
+    "SlowDown": "it takes fewer requests than it gets: try later, or with fewer workers",
+    "SignatureDoesNotMatch": "correct the secret key",
+    "InvalidAccessKeyId": "correct the access key",
+    "ExpiredToken": "renew the credentials",
+}
+
+
+class Conflict(Exception):
+    """What lies under the key is not what was expected there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object as HEAD tells it. mark: of the temp that it was published from, None for a stranger's."""
+
+    size: int
+    mark: str | None
+    e_tag: str | None
+    version: str | None
+
+
+class Bucket:
+    """A prefix in an object store. Its connections are obstore's own, and end with it."""
+
+    def __init__(self, url: str, route: str) -> None:
+        """Nothing is asked yet. Raises StoreRefused where the environment's settings can't be used."""
+        self._url = url
+        self._route = route
+        # http:// is somebody's explicit choice of an endpoint; the stores' own are https.
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        options: ClientConfig = {"timeout": timedelta(seconds=_REQUEST_S), "allow_http": plain}
+        with self._told():
+            self._store = from_url(url, client_options=options, retry_config=_RETRY)
+
+    def look(self) -> None:
+        """Ask for a listing that holds nothing. Raises StoreRefused where there is no such bucket."""
+        with self._told():
+            obstore.list(self._store, offset=_AFTER_THE_LAST).collect()
+
+    def head(self, key: str) -> Found | None:
+        """What lies under the key; None when nothing does. Raises StoreRefused."""
+        with self._told():
+            try:
+                got = obstore.get(self._store, key, options={"head": True})
+            except FileNotFoundError:
+                return None
+            meta = got.meta
+            return Found(meta["size"], got.attributes.get(MARK), meta["e_tag"], meta["version"])
+
+    def put(
+        self, key: str, content: bytes | bytearray, expected: Found | None, mark: str, sha256: str
+    ) -> None:
+        """Put a whole object in one request, if `expected` is still what lies there.
+
+        Raises Conflict, and StoreRefused: then it may have been put all the same.
+        """
+        with self._told():
+            try:
+                obstore.put(
+                    self._store,
+                    key,
+                    bytes(content),
+                    attributes={MARK: mark, DIGEST: sha256},
+                    mode="create" if expected is None else _version(expected),
+                    use_multipart=False,
+                )
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+                raise Conflict from None
+            except FileNotFoundError:
+                if expected is None:
+                    raise
+                raise Conflict from None  # it has been deleted since
+
+    def put_parts(self, key: str, blocks: Iterator[bytes], mark: str) -> None:
+        """Put an object in parts as `blocks` gives them; it appears when `blocks` ends.
+
+        What `blocks` raises aborts the upload and leaves here. Raises StoreRefused.
+        """
+        with self._told():
+            obstore.put(
+                self._store,
+                key,
+                blocks,
+                attributes={MARK: mark},
+                use_multipart=True,
+                chunk_size=PART,
+                max_concurrency=_SIDE_BY_SIDE,
+            )
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (exceptions.BaseError, OSError, ValueError) as failure:
+            # The chain would bring the store's whole answer into logs and tracebacks.
+            raise StoreRefused(self._route, self._url, _reason(failure)) from None
+
+
+def _version(found: Found) -> UpdateVersion:
+    version: UpdateVersion = {}
+    if found.e_tag is not None:
+        version["e_tag"] = found.e_tag
+    if found.version is not None:
+        version["version"] = found.version
+    return version
+
+
+def _reason(failure: Exception) -> str:
+    """What went wrong and what can be done, without the store's own words."""
+    text = str(failure)
+    code, status = _CODE.search(text), _STATUS.search(text)
+    told = code[1] if code else status[1].strip() if status else type(failure).__name__
+    return f"{told}; {_REMEDIES.get(told) or _remedy(failure, status[1] if status else None, text)}"
+
+
+def _remedy(failure: Exception, status: str | None, text: str) -> str:
+    if isinstance(failure, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        return "let these credentials list, read and write there"
+    if isinstance(failure, FileNotFoundError):
+        return _REMEDIES["NoSuchBucket"]
+    if status is not None and status.startswith("5"):
+        return "the store fails, and was asked again in vain: what is due is fetched later"
+    if "credential" in text.lower():
+        return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives credentials"
+    return "see that its address (AWS_ENDPOINT_URL) is right and can be reached"
