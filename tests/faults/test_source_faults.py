@@ -104,6 +104,17 @@ def test_a_move_whose_reply_was_lost_is_settled_by_looking_at_both_names(
     assert (scripted.count("RNTO"), one.tally.reconnects) == (1, 1)
 
 
+@pytest.mark.parametrize(("after", "verb"), [("delete", "DELE"), ("move:/archive", "RNFR")])
+def test_the_marker_goes_before_its_file(
+    scripted: ScriptedServer, fetched: Callable[..., Fetching], after: str, verb: str
+) -> None:
+    """Whatever breaks between the two commands, no marker is left to vouch for the next file of that name."""
+    scripted.files[b"/out/a.done"] = b""
+    fetched(after=after, done_file="{name}.done").clear()
+    removing = [command for command in scripted.commands if command.startswith(("DELE", "RNFR"))]
+    assert removing == ["DELE /out/a.done", f"{verb} /out/a"]
+
+
 def test_a_move_that_was_lost_before_it_was_done_is_tried_again(
     scripted: ScriptedServer, fetched: Callable[..., Fetching]
 ) -> None:

@@ -212,6 +212,8 @@ def test_filters_hold_on_the_path_below_remote() -> None:
     Like.regex = r"^\d{3}\."
     rules = Rules.of(Like())  # type: ignore[arg-type]
     assert [rules.wants(n) for n in (b"123.xml", b"a123.xml", b"123.txt")] == [True, False, False]
+    Like.regex = r"\d\."
+    assert Rules.of(Like()).wants(b"a123.xml"), "searched for, wherever it is"  # type: ignore[arg-type]
 
 
 MARKED = replace(RULES, done_file="{name}.done", settle=0.0)
@@ -224,6 +226,10 @@ def test_a_file_waits_for_its_marker_and_asks_for_no_look() -> None:
     assert (decision.ready, decision.waiting, decision.next_look_in) == (0, 1, None)
     again = look(entry(), rules=MARKED, known=known_from(entry()))
     assert (again.ready, again.waiting, again.next_look_in) == (0, 1, None)
+    replaced = look(entry(size=11), rules=MARKED, known=known_from(entry(), state=State.PUBLISHED))
+    assert (replaced.ready, replaced.waiting, replaced.next_look_in) == (0, 1, None)
+    assert [type(change) for change in replaced.changes] == [Changed]
+    assert not any(isinstance(change, Changed) and change.ready for change in replaced.changes)
 
 
 def test_a_marked_file_is_ready_and_its_marker_is_no_file() -> None:
