@@ -86,8 +86,12 @@ def receive(
         attempts += 1
         size = wanted.size
         if temp.size:
-            size = _size_of_the_same(line, wanted, temp)
-            if size and temp.size == size:
+            size = _size_of_the_same(line, wanted)
+            if wanted.unique is not None and line.unique(wanted.path) not in (None, wanted.unique):
+                # No other version (a unique fact changes with the disk that the partner mounts, too), but
+                # maybe the bytes of another file.
+                temp.restart()
+            elif size and temp.size == size:
                 # All was moved, by an earlier attempt whose last reply never came, or by a worker that
                 # died before it published (design R10). What it was is asked once more before it counts.
                 return
@@ -128,19 +132,13 @@ def receive(
     crashpoint("received")
 
 
-def _size_of_the_same(line: Connection, wanted: Wanted, temp: ReceivingTemp) -> int | None:
-    """The size of the version of which `temp` holds a part. Raises Missing, Changed where it is there no more.
-
-    Size and time make the version. A unique fact that differs makes no other one (it changes with the disk
-    that the partner mounts, too), but the bytes may be of another file: they are not gone on with.
-    """
+def _size_of_the_same(line: Connection, wanted: Wanted) -> int | None:
+    """The size of the version that was wanted; Missing or Changed where the server has it no more."""
     [stat] = asked_again(line, [wanted])
     if stat is None:
         raise Missing("SIZE", 550, "no such file any more")
     if not is_still(wanted, stat):
         raise Changed
-    if wanted.unique is not None and line.unique(wanted.path) not in (None, wanted.unique):
-        temp.restart()
     return wanted.size if stat.size is None else stat.size
 
 

@@ -23,7 +23,8 @@ from workers.ledger import Ledger
 from workers.session import Session, Tally
 from workers.settings import Endpoint
 
-LOOKS = 1_000
+LOOKS = 10_000
+"""So many that what the heap has free already, a MiB or so, does not make the leak look smaller."""
 WARM_UP = 100
 """Rebuilds, until caches and heaps have found their size."""
 

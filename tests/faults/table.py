@@ -67,6 +67,7 @@ STOR       ~   ~   ~   R   ~   R   R   R   ~   R   R     R      ~      ~     ~  
 APPE       ~   ~   ~   R   ~   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 SIZE       ~   R   R   R   R   R   .   .   ~   M   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -
 MDTM       ~   R   R   R   R   R   .   .   ~   M   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -
+MLST       ~   .   .   .   .   .   .   .   ~   .   .     .      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 MFMT       ~   R   R   R   R   R   .   .   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 SETTIME    ~   .   .   .   .   .   .   .   ~   .   .     .      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 RNFR       ~   R   R   R   R   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -

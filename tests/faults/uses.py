@@ -154,6 +154,12 @@ def _stat(line: Connection, _: ScriptedServer) -> bool:
     return None not in (there.size, there.modified)
 
 
+def _unique(line: Connection, _: ScriptedServer) -> bool:
+    told = line.unique(b"/a.bin")
+    assert told in (None, b"9x7")
+    return told is not None
+
+
 def _set_time(line: Connection, _: ScriptedServer) -> bool:
     return line.set_modified(b"/a.bin", MODIFIED)
 
@@ -226,6 +232,7 @@ USES: dict[str, Use] = {
     "APPE": Use("APPE", _append, _sent(_append)),
     "SIZE": Use("SIZE", _stat),
     "MDTM": Use("MDTM", _stat),
+    "MLST": Use("MLST", _unique, ordinary={"MLST": "250-Here:\r\n type=file;unique=9x7; /a.bin\r\n250 End"}),
     "MFMT": Use("MFMT", _set_time, ordinary={"FEAT": _feat("MFMT"), "MFMT": "213 Modify=2026; /a.bin"}),
     "SETTIME": Use("MDTM", _set_time, ordinary={"MDTM": "213 As you like."}),
     "RNFR": Use("RNFR", _rename),

@@ -31,7 +31,7 @@ from workers.ftps.errors import (
 )
 from workers.ftps.features import Features
 from workers.ftps.folder import Listing, bounded, curtailed, read_itself
-from workers.ftps.inquiry import Stat, flights, stat_of
+from workers.ftps.inquiry import Stat, flights, stat_of, unique_of
 from workers.ftps.line import Line, Turn
 from workers.ftps.listing import BadLines, Entry, read_list, read_mlsd
 from workers.ftps.peer import Peer
@@ -188,6 +188,16 @@ class Connection:
                     raise refusal(verb, answer)
         replies = iter(answers)
         return [stat_of(dict(zip(verbs, replies, strict=False)) if verbs else {}) for _ in paths]
+
+    def unique(self, path: bytes) -> bytes | None:
+        """A file's unique fact, as MLSD tells it, by MLST; None where the server does not say."""
+        if not self.features.mlsd:
+            return None
+        try:
+            with self._line.operation():
+                return unique_of(self._line.ask("MLST", path))
+        except Refused:
+            return None
 
     def digest(self, path: bytes, *, size: int) -> Digest | None:
         """A file's digest by the best of the ways that FEAT offers; None where none of them tells one.

@@ -173,6 +173,7 @@ VERBS: dict[str, Verb] = {
     "LIST": _TRANSFER,
     "SIZE": _verb(213),
     "MDTM": _verb(213, 253),  # 253: Serv-U, when it has set a time
+    "MLST": _verb(250),
     "MFMT": _verb(213),
     "HASH": _verb(213),
     "MD5": _verb(251),

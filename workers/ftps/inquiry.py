@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from workers.ftps.control import Reply
 from workers.ftps.entry import number
-from workers.ftps.listing import parse_time_value
+from workers.ftps.listing import BadLine, parse_mlsd_line, parse_time_value
 
 # So many commands, and bytes of them, are on their way at most: less than any socket buffer holds, so that
 # neither side ever waits for the other to read.
@@ -53,3 +53,16 @@ def stat_of(answers: Mapping[str, Reply]) -> Stat | None:
         time.lines[-1].strip() if time is not None and time.code == 213 else b""
     )
     return Stat(number(digits), modified, precision)
+
+
+def unique_of(answer: Reply) -> bytes | None:
+    """The unique fact in the reply to MLST (RFC 3659 §7.2): its line stands between the first and the last."""
+    for line in answer.lines[1:-1]:
+        try:
+            # Some servers forget the blank before it.
+            entry = parse_mlsd_line(line.removeprefix(b" "))
+        except BadLine:
+            continue
+        if entry is not None and entry.unique is not None:
+            return entry.unique
+    return None
