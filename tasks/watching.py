@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, Self
 
 from celery import Celery
 from celery.app.task import Context
-from redis import RedisError
+from celery.states import REVOKED
+from redis import Redis, RedisError
 
 from workers import cancelling, pairing
 from workers.app import app
@@ -62,30 +64,30 @@ class Watch:
             self._thread.join(END_WITHIN_S)
 
     def _work(self) -> None:
-        tells = not self._request.ignore_result and _in_redis(app.conf.result_backend)
+        kept = app.conf.result_backend.startswith(("redis://", "rediss://"))
         place = pairing.place(app.towline, app.conf.broker_url)
-        redis = cancelling.connect(place) if place is not None else None
-        while True:
-            try:
-                if (
-                    redis is not None
-                    and not self.cancelled
-                    and cancelling.is_cancelled(redis, self._request.id)
-                ):
-                    self.cancelled = True
-                    self.stop.begin(0.0)
-                    log.info("%s: cancelled", self._request.id, extra={"action": "task.cancelled"})
-                if tells and self._looked.is_set():
-                    self._tell()
-            except RedisError as away:
-                log.info(
-                    "%s: not watched just now: %s", self._request.id, away, extra={"action": "watch.away"}
-                )
-            self._looked.set()
-            if self._over.wait(EVERY_S):
-                break
-        if redis is not None:
-            redis.close()
+        with cancelling.connect(place) if place is not None else nullcontext() as redis:
+            while True:
+                try:
+                    if not self.cancelled and self._is_cancelled(redis, kept):
+                        self.cancelled = True
+                        self.stop.begin(0.0)
+                        log.info("%s: cancelled", self._request.id, extra={"action": "task.cancelled"})
+                    if kept and self._looked.is_set() and not self._request.ignore_result:
+                        self._tell()
+                except RedisError as away:
+                    log.info(
+                        "%s: not watched just now: %s", self._request.id, away, extra={"action": "watch.away"}
+                    )
+                self._looked.set()
+                if self._over.wait(EVERY_S):
+                    return
+
+    def _is_cancelled(self, redis: Redis | None, kept: bool) -> bool:
+        """By `towline submit cancel`; or by Celery's revoke, which marks also a task that runs."""
+        if redis is not None and cancelling.is_cancelled(redis, self._request.id):
+            return True
+        return kept and _store().backend.get_state(self._request.id) == REVOKED
 
     def _tell(self) -> None:
         """Store the state PROGRESS, where there is any."""
@@ -119,7 +121,3 @@ def _store() -> Celery:
         redis_retry_on_timeout=False,
     )
     return impatient
-
-
-def _in_redis(url: str) -> bool:
-    return url.startswith(("redis://", "rediss://"))

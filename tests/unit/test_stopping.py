@@ -32,3 +32,14 @@ def test_grace_is_over_when_its_seconds_have_passed() -> None:
     assert flag.grace_over
     flag.clear()
     assert not flag.begun
+
+
+def test_a_stop_above_is_a_stop_below() -> None:
+    """A worker's stop, grace and all, is one of each of its tasks; a task's is nobody else's."""
+    worker = StopFlag()
+    task, other = StopFlag(above=worker), StopFlag(above=worker)
+    task.begin(0.0)
+    assert (task.grace_over, other.begun, worker.begun) == (True, False, False)
+    worker.begin(60.0)
+    assert (other.begun, other.grace_over) == (True, False)
+    assert task.grace_over

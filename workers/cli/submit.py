@@ -76,7 +76,7 @@ def cancel(task_id: str) -> None:
     One under way stops between two blocks; what has come of its file in hand is kept. What the route still
     holds is moved by its next tick: to stop that as well, `towline pause ROUTE`.
     """
-    from celery.states import READY_STATES
+    from celery.states import PENDING, READY_STATES
 
     settings = configuration()
     app = running_app(settings)
@@ -93,8 +93,10 @@ def cancel(task_id: str) -> None:
             raise ConfigurationError(
                 "[towline] results", f"the store does not answer: {away}", "start it, or correct its address"
             ) from away
-    # Who has it in his queue drops it, and says so in its state: a task that no worker of ours would look at.
-    app.control.revoke(task_id)
+    if state == PENDING or place is None:
+        # Its worker drops it now, and whoever waits for it is told at once. One that runs tells by itself what
+        # it has done.
+        app.control.revoke(task_id)
     if place is None:
         raise ConfigurationError(
             "[towline] results",
