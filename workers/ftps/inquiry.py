@@ -56,7 +56,7 @@ def stat_of(answers: Mapping[str, Reply]) -> Stat | None:
 
 
 def unique_of(answer: Reply) -> bytes | None:
-    """The unique fact in the reply to MLST (RFC 3659 §7.2): its line stands between the first and the last."""
+    """The unique fact in the reply to MLST (RFC 3659 §7.2): between its first line and its last."""
     for line in answer.lines[1:-1]:
         try:
             # Some servers forget the blank before it.
