@@ -51,7 +51,8 @@ def test_a_wrong_password_is_tried_once_by_the_whole_fleet(
         asked = [stack.send("fetch", "transfers", route=name, paths=["/file"]) for name in routes]
         stack.start("beat")
         wait_until(lambda: len(failures()) >= 15, 60, what="fifteen failures")
-        assert (server.refused_logins(), server.connections()) == (1, 1)
+        # Others may have dialled by then; who waits for his turn to log in finds the endpoint closed.
+        assert server.refused_logins() == 1
         told = failures()
         assert sum(one.startswith("LoginRefused(endpoint='bank', reply=") for one in told) == 1
         # Who came while the first one was at the door has waited for it in vain.
@@ -74,7 +75,7 @@ def test_a_wrong_password_is_tried_once_by_the_whole_fleet(
         wait_until(lambda: server.refused_logins() == 2, 30, what="one more attempt")
         before = len(failures())
         wait_until(lambda: len(failures()) >= before + 10, 60, what="ten failures more")
-        assert (server.refused_logins(), server.connections()) == (2, 2)
+        assert server.refused_logins() == 2
 
         password.write_text(server.password)
         wait_until(lambda: all(stack.landed(name) == {b"file"} for name in routes), 30, what="the files")
