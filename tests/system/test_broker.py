@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,8 @@ from tests.system.processes import ends
 from workers import broker
 from workers.broker import EmbeddedBroker
 from workers.child import Child
+from workers.cli.tree import Member, ProcessTree
+from workers.cli.up import started
 from workers.errors import BrokerNotRunning, ConfigurationError
 
 
@@ -140,3 +144,17 @@ def test_server_that_cannot_start_is_quoted(valkey: EmbeddedBroker, tmp_path: Pa
     with pytest.raises(ConfigurationError, match=r"did not start: .*AOF"):
         valkey.start()
     assert not (tmp_path / "broker.url").exists()
+
+
+def test_a_stop_is_heard_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM ends a `towline up` whose broker reads its data for minutes at once, and in order."""
+    reading = tmp_path / "reading"
+    reading.write_text("#!/bin/sh\necho reading\nexec sleep 600\n")
+    reading.chmod(0o755)
+    monkeypatch.setattr(broker, "_binary", lambda: reading)
+    embedded = EmbeddedBroker(tmp_path, log=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    member = Member("broker", lambda wait: started(embedded, wait), 5.0)
+    begun = time.monotonic()
+    assert ProcessTree([[member]], tell=print).run()
+    assert time.monotonic() - begun < broker.START_WITHIN / 2
+    assert embedded.child is None

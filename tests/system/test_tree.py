@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.processes import ends
-from workers.child import Child
+from workers.child import Child, Wait
 from workers.cli.tree import Member, ProcessTree
 from workers.errors import ConfigurationError
 
@@ -33,7 +33,7 @@ class Stage:
     def member(self, name: str, script: str, *, stop_within: float = 5.0) -> Member:
         """A Python process as a member; what it prints is said as `name: line`."""
 
-        def start() -> Child:
+        def start(_: Wait) -> Child:
             child = Child([sys.executable, "-c", script], line=lambda line: self.hear(f"{name}: {line}"))
             self.pids.setdefault(name, []).append(child.pid)
             return child
@@ -163,7 +163,7 @@ def test_hangup_is_no_stop(stage: Stage) -> None:
 def test_nothing_is_left_when_a_member_cannot_start(stage: Stage) -> None:
     """A member that can't be started at the beginning ends the run, and everything begun before it."""
 
-    def refuse() -> Child:
+    def refuse(_: Wait) -> Child:
         raise ConfigurationError("here", "it can't be", "do otherwise")
 
     tree = ProcessTree([[stage.member("broker", SLEEPER)], [Member("beat", refuse, 1.0)]], tell=stage.hear)

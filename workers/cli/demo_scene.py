@@ -108,7 +108,9 @@ class Scene:
         command = [sys.executable, "-m", "workers.cli.demo_server"]
         return Member(
             "server",
-            lambda: Child(command, line=tell, stdin=self.service.to_json(), handles=[self.service.listener]),
+            lambda _: Child(
+                command, line=tell, stdin=self.service.to_json(), handles=[self.service.listener]
+            ),
             stop_within=2.0,
         )
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from workers.child import Child
+from workers.child import Child, Readable, Wait
 from workers.errors import TowlineError
 
 FIRST_WAIT = 0.5  # seconds before a dead member is started again; doubles with each death in a row
@@ -31,10 +31,13 @@ _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One place in the tree. `start` makes its process, with `stop_within` seconds to end after SIGTERM."""
+    """One place in the tree. `start` makes its process, with `stop_within` seconds to end after SIGTERM.
+
+    What `start` has to wait for, it waits for by the `Wait` that it is given.
+    """
 
     name: str
-    start: Callable[[], Child]
+    start: Callable[[Wait], Child]
     stop_within: float
 
 
@@ -77,7 +80,11 @@ class ProcessTree:
         with self._signals():
             try:
                 for place in self._places():
-                    self._start(place)
+                    try:
+                        self._start(place)
+                    except TowlineError:
+                        if not self._stopping():
+                            raise
                     if self._stopping():
                         break
                 else:
@@ -139,9 +146,20 @@ class ProcessTree:
                 self._died(key.data)
 
     def _start(self, place: _Place) -> None:
-        place.child = place.member.start()
+        place.child = place.member.start(self._wait_for)
         place.started_at = time.monotonic()
         self._selector.register(place.child, selectors.EVENT_READ, place)
+
+    def _wait_for(self, ready: Readable, within: float) -> bool:
+        """The `Wait` of our members."""
+        until = time.monotonic() + within
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(ready, selectors.EVENT_READ)
+            waiting.register(self._hear, selectors.EVENT_READ)
+            while not self._stopping() and (left := until - time.monotonic()) > 0:
+                if any(key.fileobj is ready for key, _ in waiting.select(left)):
+                    return True
+        return False
 
     def _start_due(self) -> None:
         while self._due and self._due[0][0] <= time.monotonic():

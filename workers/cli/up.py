@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers.broker import EmbeddedBroker
-from workers.child import Child
+from workers.child import Child, Wait
 from workers.cli import configuration
 from workers.cli.exits import INTERRUPTED
 from workers.cli.tree import Member, ProcessTree
@@ -109,7 +109,7 @@ def celery_stages(
         command = [sys.executable, "-m", "celery", "-A", "workers.app", *arguments]
         return Member(
             name,
-            lambda: Child(command, line=lambda text: tell(name, text), environment={**base, **extra}),
+            lambda _: Child(command, line=lambda text: tell(name, text), environment={**base, **extra}),
             stop_within,
         )
 
@@ -136,13 +136,13 @@ def celery_stages(
         )
         stages.insert(0, [flower])
     if broker is not None:
-        stages.insert(0, [Member("broker", lambda: started(broker), STOP_QUICKLY)])
+        stages.insert(0, [Member("broker", lambda wait: started(broker, wait), STOP_QUICKLY)])
     return stages
 
 
-def started(broker: EmbeddedBroker) -> Child:
+def started(broker: EmbeddedBroker, wait: Wait) -> Child:
     """Start the broker (again), and return its process."""
-    broker.start()
+    broker.start(wait)
     assert broker.child is not None
     return broker.child
 
