@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,8 +85,9 @@ def test_waiting_for_a_task_ends_as_the_task_does(
         server.stop()
         failed = site.towline("submit", "poll", "statements", "--wait")
         assert failed.returncode == 3, failed.stderr
-        # Not three connects: the worker held a line, and its first attempt was to use that.
-        assert "bank could not be reached: 2 attempts" in failed.stderr
+        # Two connects where the first attempt was to use the line that the worker held; on a slow machine that
+        # was idle for so long that it was asked first, and thrown away.
+        assert re.search("bank could not be reached: [23] attempts", failed.stderr), failed.stderr
 
 
 def test_nobody_who_takes_the_task_is_no_reason_to_hang_on(

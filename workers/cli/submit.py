@@ -94,7 +94,7 @@ def cancel(task_id: str) -> None:
                 "[towline] results", f"the store does not answer: {away}", "start it, or correct its address"
             ) from away
     if state == PENDING or place is None:
-        # Its worker drops it now, and whoever waits for it is told at once. One that runs tells by itself what
+        # Its worker drops it now, and whoever waits for it is told at once. One that runs will tell what
         # it has done.
         app.control.revoke(task_id)
     if place is None:
