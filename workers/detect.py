@@ -141,6 +141,10 @@ class Rules:
         return joined(self.remote, name)
 
 
+ROUND = 1_000
+"""Limits of listings are multiples of it: 1,000, 2,000, 5,000, 10,000 were met."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What a listing means.
@@ -155,6 +159,20 @@ class Decision:
     waiting: int
     refused: int
     next_look_in: float | None
+
+    def doubt(self, listed: int) -> str | None:
+        """Why a listing of so many entries, though it ended well, says nothing of what it lacks; None: it does.
+
+        Servers that stop at some number of entries stop at a round one, and not all of them say so (field
+        note 27). Where nothing is missing the number proves nothing.
+        """
+        if listed == 0 or listed % ROUND or not any(isinstance(one, Vanished) for one in self.changes):
+            return None
+        return f"exactly {listed:,} entries, and not all that were known: the server may stop there"
+
+    def without_losses(self) -> Decision:
+        """The same, from which nothing has vanished."""
+        return replace(self, changes=[one for one in self.changes if not isinstance(one, Vanished)])
 
 
 def decide(

@@ -5,7 +5,6 @@ The tasks and the foreground verbs (`towline run`, say) are thin shells around t
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections import Counter
@@ -13,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers import __version__, depositing, detect, errors, local_sources, metrics, room, sources
+from workers import depositing, detect, errors, local_sources, metrics, room, sources
 from workers.batch import Outcome, Work
+from workers.comparing import compare, has_shrunk, nothing_new
 from workers.crashpoints import crashpoint
 from workers.ftps.errors import Forbidden, Refused
 from workers.ftps.inquiry import Stat
-from workers.ledger import Claim, Ledger, Poll, StalePoll
+from workers.ledger import Claim, StalePoll
 from workers.looking import Listed, look, scan
 from workers.names import parsed, printable
 from workers.process import Process
@@ -116,12 +116,12 @@ def _list_and_compare(
         counted.update(metrics.of_listing(route.name, time.monotonic() - began))
         crashpoint("listed")
         next_look_in = None
-        if not _nothing_new(ledger, under_way, listed, rules):
+        if not nothing_new(ledger, under_way, listed, rules):
             if listed.left_out:
                 listed = _listed(process, route, rules, tally)
             # A second look before anything counts as gone.
-            whole = listed.complete and not _has_shrunk(before.listed_count, listed.count)
-            next_look_in = _compare(ledger, under_way, listed, rules, whole=whole)
+            whole = listed.complete and not has_shrunk(before.listed_count, listed.count)
+            listed, next_look_in = compare(ledger, under_way, listed, rules, whole=whole)
     except StalePoll:
         # This poll froze, and another has listed the folder since: its listing counts, this one does not.
         return Skipped(route.name, "polling")
@@ -145,57 +145,6 @@ def _list_and_compare(
         counts.waiting,
         next_look_in,
     )
-
-
-def _nothing_new(ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules) -> bool:
-    """Whether this is the listing of last time, and nothing waits; the poll is ended then."""
-    mark = _mark(poll, listed, rules)
-    return mark is not None and poll.marked and ledger.polls.confirm(poll, mark, listed=listed.count)
-
-
-def _mark(poll: Poll, listed: Listed, rules: detect.Rules) -> str | None:
-    """What a complete listing is known by, together with all that decides what it means."""
-    if listed.digest is None or not listed.complete:
-        return None
-    told = repr((__version__, listed.digest, rules.told(), poll.target))
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def _compare(ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules, *, whole: bool) -> float | None:
-    """Write down what is new about a listing, and end the poll; seconds until the next look at it.
-
-    whole: what it lacks is gone.
-    """
-    decision = detect.decide(
-        listed.entries,
-        ledger.polls.known(poll.route, poll.target, named=_named_in(listed, rules)),
-        rules,
-        poll.began_at,
-        complete=whole,
-        first=ledger.routes.get(poll.route).first_complete_at is None,
-    )
-    ledger.polls.apply(
-        poll,
-        decision.changes,
-        complete=listed.complete,
-        reason=listed.reason,
-        listed=listed.count,
-        mark=_mark(poll, listed, rules) if whole else None,
-    )
-    return decision.next_look_in
-
-
-def _named_in(listed: Listed, rules: detect.Rules) -> set[bytes]:
-    return {rules.path(entry.name) for entry in listed.entries if entry.kind == "file"}
-
-
-def _has_shrunk(before: int | None, now: int) -> bool:
-    """Whether a folder has lost more than half of its entries since the last look.
-
-    An unmounted disk, a missing folder and an empty one look alike on some servers (field note 28), and so
-    does a mount with only some of its folders. What the next look lacks as well is gone.
-    """
-    return now * 2 < (before or 0)
 
 
 def _listed(

@@ -1,0 +1,70 @@
+"""A listing held against the ledger: is it the one of last time, and if not, what is new about it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from workers import __version__, detect
+
+if TYPE_CHECKING:
+    from workers.ledger import Ledger, Poll
+    from workers.looking import Listed
+
+
+def nothing_new(ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules) -> bool:
+    """Whether this is the listing of last time, and nothing waits; the poll is ended then."""
+    mark = _mark(poll, listed, rules)
+    return mark is not None and poll.marked and ledger.polls.confirm(poll, mark, listed=listed.count)
+
+
+def _mark(poll: Poll, listed: Listed, rules: detect.Rules) -> str | None:
+    """What a complete listing is known by, together with all that decides what it means."""
+    if listed.digest is None or not listed.complete:
+        return None
+    told = repr((__version__, listed.digest, rules.told(), poll.target))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def compare(
+    ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules, *, whole: bool
+) -> tuple[Listed, float | None]:
+    """Write down what is new about a listing, and end the poll; the listing as it was believed, and seconds
+    until the next look at it.
+
+    whole: what it lacks is gone.
+    """
+    decision = detect.decide(
+        listed.entries,
+        ledger.polls.known(poll.route, poll.target, named=_named_in(listed, rules)),
+        rules,
+        poll.began_at,
+        complete=whole,
+        first=ledger.routes.get(poll.route).first_complete_at is None,
+    )
+    if (doubt := decision.doubt(listed.count)) is not None:
+        decision, whole = decision.without_losses(), False
+        listed = replace(listed, complete=False, reason=doubt)
+    ledger.polls.apply(
+        poll,
+        decision.changes,
+        complete=listed.complete,
+        reason=listed.reason,
+        listed=listed.count,
+        mark=_mark(poll, listed, rules) if whole else None,
+    )
+    return listed, decision.next_look_in
+
+
+def _named_in(listed: Listed, rules: detect.Rules) -> set[bytes]:
+    return {rules.path(entry.name) for entry in listed.entries if entry.kind == "file"}
+
+
+def has_shrunk(before: int | None, now: int) -> bool:
+    """Whether a folder has lost more than half of its entries since the last look.
+
+    An unmounted disk, a missing folder and an empty one look alike on some servers (field note 28), and so
+    does a mount with only some of its folders. What the next look lacks as well is gone.
+    """
+    return now * 2 < (before or 0)
