@@ -161,7 +161,7 @@ class Decision:
     next_look_in: float | None
 
     def doubt(self, listed: int) -> str | None:
-        """Why a listing of so many entries, though it ended well, says nothing of what it lacks; None: it does.
+        """Why a listing of so many entries, that ended well, says nothing of what it lacks; None: it does.
 
         Servers that stop at some number of entries stop at a round one, and not all of them say so (field
         note 27). Where nothing is missing the number proves nothing.

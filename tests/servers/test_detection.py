@@ -190,6 +190,27 @@ def test_a_folder_that_lost_most_of_its_files_is_looked_at_twice(server: FtpServ
     assert polled(process, route).waiting == 1, "half is not most"
 
 
+def test_a_listing_that_stops_at_a_round_number_takes_nothing_away(server: FtpServer, begin: Begin) -> None:
+    """Of 1,002 files exactly 1,000 are listed, and 226: as of a server that stops there without a word. With
+    another number it counts, and a round number that lacks nothing is a whole listing."""
+    process, route = begin(settle=3600.0)
+    files = [put(server, f"{number}.xml") for number in range(1_002)]
+    assert polled(process, route).waiting == 1_002
+    for file in files[:2]:
+        file.unlink()
+    for _ in range(2):
+        told = polled(process, route)
+        assert (told.complete, told.waiting) == (False, 1_002)
+        assert told.reason is not None
+        assert "exactly 1,000 entries" in told.reason
+    files[2].unlink()
+    told = polled(process, route)
+    assert (told.complete, told.waiting) == (True, 999)
+    put(server, "last.xml")
+    told = polled(process, route)
+    assert (told.complete, told.waiting) == (True, 1_000)
+
+
 def test_what_is_still_due_for_an_earlier_delivery_does_not_touch_the_next(
     start_server: StartServer, tmp_path: Path
 ) -> None:
