@@ -21,6 +21,7 @@ from tests.servers.kinds import KINDS, NAMES
 from tests.servers.packages import Unavailable
 from tests.servers.ports import FreePorts
 from tests.servers.postgres import Databases, Postgres
+from tests.servers.s3 import S3
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 
@@ -76,6 +77,13 @@ def start_server(
 def valkey(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Valkey]:
     """A real Valkey server; valkey.url(database) is its address."""
     with Valkey(tmp_path_factory.mktemp("valkey"), free_port()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory, _free_ports: FreePorts) -> Iterator[S3]:
+    """An S3 server that many tests share, each with a bucket of its own."""
+    with S3(tmp_path_factory.mktemp("s3"), _free_ports.next()) as server:
         yield server
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -54,8 +55,9 @@ class S3:
             raise
 
     def bucket(self, name: str) -> Bucket:
-        """A new, empty one."""
+        """A new, empty one, that remembers each writing."""
         self.client.create_bucket(Bucket=name)
+        self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return Bucket(self, name)
 
     def close(self) -> None:
@@ -100,6 +102,11 @@ class Bucket:
     def put(self, key: str, content: bytes) -> None:
         """As a stranger does."""
         self.server.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def writings(self) -> dict[str, int]:
+        """How often each key was written."""
+        versions = self.server.client.list_object_versions(Bucket=self.name).get("Versions", [])
+        return Counter(one["Key"] for one in versions)
 
     def uploads(self) -> list[str]:
         """The keys of multipart uploads that were begun, and neither completed nor aborted."""

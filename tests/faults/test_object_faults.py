@@ -1,0 +1,197 @@
+"""A store that fails, loses answers or is slow; workers that are killed, or thaw: one object a version."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.faults.nursery import Nursery
+from tests.servers.fetching import Fetching
+from tests.servers.http_proxy import Fault, HttpProxy
+from tests.servers.s3 import KEY, S3, SECRET, Bucket, point_at
+from tests.servers.server import FtpServer
+from workers.errors import StoreRefused
+from workers.names import printable
+from workers.stores import bucket as requests
+from workers.stores.objects import ObjectFolder
+from workers.stores.store import Occupied
+
+BIG = 20 << 20
+SIZES = {"a": BIG, "b": 0, "c": 5_000}
+_numbers = count()
+
+
+@pytest.fixture
+def bucket(s3: S3) -> Bucket:
+    return s3.bucket(f"faults-{next(_numbers)}")
+
+
+@pytest.fixture
+def proxy(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpProxy]:
+    with HttpProxy(s3.port) as one:
+        point_at(one.url, monkeypatch)
+        yield one
+
+
+@pytest.fixture
+def reached(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is found without anything in between."""
+    point_at(s3.url, monkeypatch)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request has two seconds."""
+    monkeypatch.setattr(requests, "_REQUEST_S", 2)
+
+
+@pytest.fixture(scope="module")
+def killed(s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Workers that know the store from their environment, as users' do."""
+    with pytest.MonkeyPatch.context() as patch:
+        point_at(s3.url, patch)
+        with Nursery(tmp_path_factory.mktemp("nursery")) as nursery:
+            yield nursery
+
+
+@pytest.fixture
+def one(start_server: Callable[..., FtpServer], tmp_path: Path, bucket: Bucket) -> Iterator[Fetching]:
+    """A route with a large, an empty and a small file, all ready; nothing is asked of the store yet."""
+    server = start_server("pyftpdlib")
+    for name, size in SIZES.items():
+        (server.root / name).write_bytes(os.urandom(size))
+    fetching = Fetching(server, tmp_path / "towline", local=f"s3://{bucket.name}/in")
+    assert fetching.poll() == len(SIZES)
+    yield fetching
+    fetching.close()
+
+
+def of(method: str, *, query: str = "") -> Callable[[str, str], bool]:
+    return lambda met, path: met == method and query in path
+
+
+PUTS = of("PUT")
+COMPLETIONS = of("POST", query="uploadId=")
+
+
+def landed_once(one: Fetching, bucket: Bucket) -> None:
+    """Each version whole, under its own key, written once; nothing else is there, nobody was charged."""
+    there = {key: hashlib.sha256(found.content).hexdigest() for key, found in bucket.objects().items()}
+    rows = one.ledger.history.rows("statements", limit=9)
+    assert there == {f"in{printable(row.path)}": row.sha256 for row in rows}
+    assert {key: len(found.content) for key, found in bucket.objects().items()} == {
+        f"in/{name}": size for name, size in SIZES.items()
+    }
+    assert bucket.writings() == dict.fromkeys(there, 1)
+    assert one.states() == dict.fromkeys(("/a", "/b", "/c"), "FINISHED")
+    assert {row.attempts for row in rows} == {0}
+
+
+def test_passing_faults_are_waited_out(proxy: HttpProxy, bucket: Bucket, one: Fetching) -> None:
+    """503 and 500 for a part and for whole files: asked again, and nobody learns of it."""
+    proxy.faults = [Fault(PUTS, times=2, status=503), Fault(COMPLETIONS, times=1, status=500)]
+    assert one.fetch().published == 3
+    assert [fault.met for fault in proxy.faults] == [2, 1]
+    landed_once(one, bucket)
+
+
+def test_a_store_that_goes_on_failing_stops_the_batch(
+    proxy: HttpProxy, bucket: Bucket, one: Fetching
+) -> None:
+    """The place is named, with what can be done; all is fetched once it is well again."""
+    proxy.faults = [Fault(PUTS, status=503)]
+    with pytest.raises(
+        StoreRefused, match=rf"s3://{bucket.name}/in.*503 Service Unavailable; the store fails"
+    ):
+        one.fetch()
+    assert bucket.objects() == {}
+    proxy.faults = []
+    assert one.fetch().published == 3
+    landed_once(one, bucket)
+    assert bucket.uploads() == []
+
+
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.long), 1 << 30], ids=["once", "always"])
+def test_what_was_put_though_the_answer_was_lost_is_not_doubled(
+    proxy: HttpProxy, bucket: Bucket, one: Fetching, times: int
+) -> None:
+    """HEAD finds the version's own mark: it was published, whatever the second asking was told."""
+    proxy.faults = [
+        Fault(lambda method, path: PUTS(method, path) and "uploadId" not in path, times=times, lost=True),
+        Fault(COMPLETIONS, times=times, lost=True),
+    ]
+    assert one.fetch().published == 3
+    assert all(fault.met for fault in proxy.faults)
+    landed_once(one, bucket)
+
+
+@pytest.mark.long
+def test_a_store_that_answers_too_late_is_asked_what_became_of_it(
+    impatient: None, proxy: HttpProxy, bucket: Bucket, one: Fetching
+) -> None:
+    """The time for a request ends after the store has done it: settled by HEAD."""
+    proxy.faults = [Fault(lambda method, path: method == "PUT" and path.endswith("/c"), hold_s=60)]
+    assert one.fetch().published == 3
+    landed_once(one, bucket)
+
+
+def test_a_refusal_tells_no_secret(proxy: HttpProxy, one: Fetching) -> None:
+    """S3 repeats the access key in what it answers; neither it nor the secret leaves the process."""
+    answer = f"<Error><Code>AccessDenied</Code><AWSAccessKeyId>{KEY}</AWSAccessKeyId></Error>".encode()
+    proxy.faults = [Fault(PUTS, status=403, body=answer)]
+    with pytest.raises(StoreRefused, match="AccessDenied; let these credentials") as told:
+        one.fetch()
+    shown = f"{told.value!r} {told.value.__cause__!r}"
+    assert KEY not in shown
+    assert SECRET not in shown
+    assert {row.attempts for row in one.ledger.history.rows("statements", limit=9)} == {0}
+
+
+LATER = ("receiving:70", "received:2", "renamed:2", "published")
+
+
+@pytest.mark.parametrize(
+    "at", ["intended", "renamed:1", *(pytest.param(at, marks=pytest.mark.long) for at in LATER)]
+)
+def test_a_killed_worker_loses_and_doubles_nothing(
+    reached: None, bucket: Bucket, one: Fetching, killed: Nursery, at: str
+) -> None:
+    """What it had published bears its mark, and counts; what it had not is fetched anew."""
+    killed.dies_of_fetching(one, at)
+    published = len(bucket.objects())
+    assert published == {"renamed:1": 1, "renamed:2": 2, "published": 3}.get(at, 0)
+    while one.fetch().published:
+        pass
+    landed_once(one, bucket)
+
+
+@pytest.mark.parametrize("size", [1_000, pytest.param(BIG, marks=pytest.mark.long)])
+@pytest.mark.parametrize("before", [True, False], ids=["replacing", "first"])
+def test_a_worker_that_thaws_does_not_put_an_older_version_over_a_newer(
+    reached: None, bucket: Bucket, size: int, before: bool
+) -> None:
+    """It froze after its intent; its request is on the condition that nothing was written since."""
+    frozen, newer = (ObjectFolder(f"s3://{bucket.name}", route="r") for _ in range(2))
+
+    def receive(folder: ObjectFolder, temp: str, content: bytes) -> None:
+        folder.open_temp(b"a", temp, resume=True).write(content)
+
+    if before:
+        bucket.put("a", b"earlier")
+    receive(frozen, ".towline-1", b"o" * size)
+    receive(newer, ".towline-2", b"n" * size)
+    if before:
+        for folder, temp in ((frozen, ".towline-1"), (newer, ".towline-2")):
+            with pytest.raises(Occupied):  # it learns what is there; the fence is asked once more
+                folder.publish(b"a", temp, replace=True)
+    newer.publish(b"a", ".towline-2", replace=True)
+    with pytest.raises(Occupied):
+        frozen.publish(b"a", ".towline-1", replace=True)
+    assert bucket.get("a").content == b"n" * size
+    assert newer.bears(b"a", ".towline-2")
+    assert not newer.bears(b"a", ".towline-1")
