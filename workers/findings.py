@@ -27,6 +27,7 @@ from workers.process import Process
 from workers.session import Session, Tally
 from workers.settings import Endpoint, Route
 from workers.settings.quantities import shown_duration
+from workers.stores.opening import open_store
 
 SOON_S = 30 * 86400.0
 """A certificate that ends within this time is worth a warning: partners take as long to exchange one."""
@@ -76,6 +77,7 @@ class Findings:
             "certificate_end": _iso(tls.not_after) if tls else None,
             "data_session_resumed": self.data_resumed,
             "features": list(self.features.offered),
+            "learned": list(self.features.learned),
             "clock_difference_s": self.clock_difference_s,
             "routes": [
                 {"route": one.route, "files": one.files, "match": one.match, "complete": one.complete}
@@ -238,7 +240,7 @@ def _of_features(config: Endpoint, features: Features) -> Iterator[Finding]:
         word for word, can in (*flags, ("REST STREAM", features.rest_stream), ("UTF8", features.utf8)) if can
     ]
     told = " ".join([*has, *features.hashes]) or "none"
-    lacks = []
+    lacks = list(features.learned)
     if not features.mlsd:
         lacks.append(
             f'times come from LIST, coarse and in the zone "{config.timezone}": see that it is the server\'s'
@@ -292,16 +294,30 @@ def _of_route(route: Route, count: FolderCount, reason: str | None) -> Iterator[
         yield Finding(route.name, "listing", told, "look at include, exclude and regex")
     else:
         yield Finding(route.name, "listing", told)
-    yield _of_target(route)
+    if isinstance(route.local, Path):
+        yield _of_target(route, route.local)
+    else:
+        yield from _of_store(route, route.local)
 
 
-def _of_target(route: Route) -> Finding:
-    if not isinstance(route.local, Path):
-        return Finding(route.name, "target", str(route.local))
+def _of_store(route: Route, url: str) -> Iterator[Finding]:
+    try:
+        open_store(route).room_for(0)
+    except StoreRefused as refusal:
+        told, _, remedy = str(refusal.args[2]).partition("; ")
+        yield Finding(route.name, "target", f"{url}: {told}", remedy or None, refusal)
+        return
+    yield Finding(route.name, "target", f"{url} answers; mode and keep_mtime mean nothing there")
+    # obstore can neither list nor abort the uploads of others.
+    told = "what a killed worker leaves of one, a lifecycle rule of the bucket has to remove"
+    yield Finding(route.name, "uploads", told)
+
+
+def _of_target(route: Route, local: Path) -> Finding:
     # The folder itself is made at the first fetch, the one above it is not.
-    place = route.local if route.local.exists() else route.local.parent
+    place = local if local.exists() else local.parent
     if not place.is_dir():
-        return _no_target(route, f"{place} is no folder", f"make {route.local.parent}, or mount it")
+        return _no_target(route, f"{place} is no folder", f"make {local.parent}, or mount it")
     if not os.access(place, os.W_OK | os.X_OK):
         return _no_target(route, f"{place} can't be written to", "let this user write there")
     facts = os.statvfs(place)

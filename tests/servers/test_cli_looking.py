@@ -10,9 +10,12 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.faults.scripted import ScriptedServer
+from tests.servers.certificates import Certificates
 from tests.servers.command import Site
 from tests.servers.kinds import NAMES, OFFERS, resumes_data
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
@@ -208,3 +211,16 @@ def test_progress_moves_on_a_terminal_only(start_server: StartServer, tmp_path: 
     plain = site.towline(*command)
     assert "\x1b" not in told + plain.stdout + plain.stderr
     assert plain.stderr == ""
+
+
+def test_check_shows_what_was_learned_of_the_server(certificates: Certificates, tmp_path: Path) -> None:
+    """A refused EPSV costs one command once, and is told; the next line does not ask again."""
+    with ScriptedServer(certificates, {"EPSV": "500 What?"}, files={b"/out/a": b"a"}) as server:
+        rooted: Any = server
+        rooted.root = tmp_path  # of its files none lies on a disk
+        site = Site(tmp_path, rooted)
+        for _ in range(2):
+            [found] = site.json("check")["endpoints"]
+            assert found["learned"] == ["EPSV is refused: PASV is sent"]
+        assert server.count("EPSV") == 1
+        assert "EPSV is refused: PASV is sent" in site.towline("check").stdout

@@ -205,8 +205,8 @@ class Control:
     """Writes commands, and hands out replies in the order in which their commands were written.
 
     answered_at: monotonic time of the last reply. session_ends_at: monotonic time after which the TLS session
-    that was looked at last may be refused; None as long as none was. wire: told each line, with all of
-    `conceal` made unreadable.
+    that was looked at last may be refused; None as long as none was. telnet: each 0xFF is sent twice. wire:
+    told each line, with all of `conceal` made unreadable.
     """
 
     def __init__(
@@ -218,6 +218,7 @@ class Control:
     ) -> None:
         self.stream = stream
         self.answered_at = time.monotonic()
+        self.telnet = False
         self._parser = ReplyParser()
         self._waiting: deque[str] = deque()
         self._begun = False  # the command in front has had its preliminary reply
@@ -260,7 +261,8 @@ class Control:
         for (verb, _), line in zip(commands, lines, strict=True):
             self._tell(">", b"PASS ***" if verb == "PASS" else line)
         self._heard = False
-        self.stream.write(b"".join(lines), until)
+        flight = b"".join(lines)
+        self.stream.write(flight.replace(b"\xff", b"\xff\xff") if self.telnet else flight, until)
 
     def reply(self, until: float) -> Reply:
         """The next reply to the command in front. A final one, a refusal too, settles that command.

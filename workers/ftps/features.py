@@ -17,6 +17,7 @@ class Features:
     offered: FEAT's lines, as they came. mlsd, size, mdtm, rest_stream, utf8: RFC 3659, RFC 2640. hashes:
     algorithms for which the server has a command, best first (`digests.ways`). epsv, eprt: False once
     the command was refused for good, which FEAT does not say (learned; kept while `offered` stays the same).
+    telnet: whether 0xFF in a name has to be sent twice, as Telnet has it (learned; None: not asked yet).
     """
 
     offered: tuple[str, ...] = ()
@@ -28,6 +29,18 @@ class Features:
     hashes: tuple[str, ...] = ()
     epsv: bool = True
     eprt: bool = True
+    telnet: bool | None = None
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """What lines have found out that FEAT does not say, in words."""
+        told = {
+            "EPSV is refused: PASV is sent": not self.epsv,
+            "EPRT is refused: PORT is sent": not self.eprt,
+            "MLSD is refused: LIST is sent": not self.mlsd and offers_mlsd(self.offered),
+            "a byte 0xFF in a name is sent twice (Telnet)": self.telnet,
+        }
+        return tuple(words for words, so in told.items() if so)
 
     @classmethod
     def from_feat(cls, lines: Sequence[bytes]) -> Features:
@@ -37,8 +50,7 @@ class Features:
         names = {word[0] for word in words}
         return cls(
             offered=offered,
-            # RFC 3659 §7.8: MLST in FEAT stands for both commands; some servers list MLSD beside it.
-            mlsd=bool(names & {"MLST", "MLSD"}),
+            mlsd=offers_mlsd(offered),
             size="SIZE" in names,
             mdtm="MDTM" in names,
             rest_stream=any(word[0] == "REST" and "STREAM" in word[-1] for word in words),
@@ -50,7 +62,9 @@ class Features:
         """Keep what an earlier line has learned, while the server still says the same of itself."""
         if known is None or known.offered != self.offered:
             return self
-        return replace(self, epsv=known.epsv, eprt=known.eprt, mlsd=self.mlsd and known.mlsd)
+        return replace(
+            self, epsv=known.epsv, eprt=known.eprt, mlsd=self.mlsd and known.mlsd, telnet=known.telnet
+        )
 
     def to_json(self) -> str:
         """For the ledger."""
@@ -64,6 +78,7 @@ class Features:
             return cls(
                 offered=tuple(str(line) for line in told["offered"]),
                 hashes=tuple(str(name) for name in told["hashes"]),
+                telnet=None if told["telnet"] is None else bool(told["telnet"]),
                 **{
                     name: bool(told[name])
                     for name in ("mlsd", "size", "mdtm", "rest_stream", "utf8", "epsv", "eprt")
@@ -71,3 +86,8 @@ class Features:
             )
         except (ValueError, KeyError, TypeError):
             return None
+
+
+def offers_mlsd(offered: Sequence[str]) -> bool:
+    """RFC 3659 §7.8: MLST in FEAT stands for both commands; some servers list MLSD beside it."""
+    return any(line.upper().split(None, 1)[0] in ("MLST", "MLSD") for line in offered)

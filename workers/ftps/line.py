@@ -96,6 +96,7 @@ class Line:
             dialogue.protect(self.control, until)
             self._machine.step(Event.PROTECTED)
         self.features = dialogue.prepare(self.control, peer.encoding, known, until)
+        self.control.telnet = bool(self.features.telnet)
         self._machine.step(Event.PREPARED)
 
     def _secure(self, until: float) -> None:
@@ -173,6 +174,7 @@ class Line:
     def ask(self, verb: str, argument: bytes = b"", *, timeout: float | None = None) -> Reply:
         """One command and its final reply. Raises BadName, Refused, Transient."""
         command(verb, argument)
+        self._ask_for_telnet(argument)
         until = time.monotonic() + (self.peer.reply_timeout if timeout is None else timeout)
         self._machine.step(Event.SENT)
         reply = self.control.ask(verb, argument, until=until)
@@ -185,6 +187,7 @@ class Line:
         """Commands in one flight, and their replies, each within `timeout`; refusals are returned."""
         for verb, argument in commands:
             command(verb, argument)
+        self._ask_for_telnet(*(argument for _, argument in commands))
         self._machine.step(Event.SENT)
         replies = self.control.ask_all(
             commands, timeout=self.peer.reply_timeout if timeout is None else timeout
@@ -199,6 +202,7 @@ class Line:
         """
         command(verb, path)
         control = self.control
+        self._ask_for_telnet(path)
         self._machine.step(Event.PORT_WANTED)
         with contextlib.ExitStack() as listening:
             door = None
@@ -229,6 +233,21 @@ class Line:
         self._machine.step(Event.DATA_SECURED)
         self._nudged_at = time.monotonic()
         return self._data
+
+    def _ask_for_telnet(self, *arguments: bytes) -> None:
+        """Before the first name with a byte 0xFF: learn how the server wants it.
+
+        The control connection is Telnet's (RFC 959 §4), to which 0xFF begins an order, and twice is one 0xFF.
+        ProFTPD reads it so; vsftpd, Pure-FTPd and pyftpdlib take names as they come. Who repeats a name in a
+        refusal shows what has become of it; the others are taken to be of the many.
+        """
+        if self.features.telnet is not None or not any(b"\xff" in argument for argument in arguments):
+            return
+        self._machine.step(Event.SENT)
+        reply = self.control.ask("SIZE", b"/.towline-\xff\xff", until=self._reply_deadline())
+        self._machine.step(Event.SETTLED)
+        self.control.telnet = any(b"-\xff" in line and b"\xff\xff" not in line for line in reply.lines)
+        self.features = replace(self.features, telnet=self.control.telnet)
 
     def _dialled(self) -> Stream:
         """The data connection to the port that the server names."""

@@ -71,3 +71,17 @@ def test_learned_facts_last_while_the_server_says_the_same() -> None:
     assert not Features(offered=("SIZE",)).with_learned(before).epsv
     assert Features(offered=("SIZE", "EPSV")).with_learned(before).epsv
     assert Features().with_learned(None).epsv
+
+
+def test_what_was_learned_is_told_in_words() -> None:
+    """And only that: what FEAT never offered was not refused."""
+    assert Features.from_feat([b"", b" SIZE", b""]).learned == ()
+    offered = Features.from_feat([b"", b" MLST type*;", b""])
+    known = Features(offered.offered, epsv=False, eprt=False, mlsd=False, telnet=True)
+    assert [words.split()[0] for words in offered.with_learned(known).learned] == [
+        "EPSV",
+        "EPRT",
+        "MLSD",
+        "a",
+    ]
+    assert Features.from_json(known.to_json()) == known
