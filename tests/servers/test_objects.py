@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import pytest
 from tests.servers.fetching import Fetching
 from tests.servers.s3 import S3, Bucket, point_at
 from tests.servers.server import FtpServer
+from workers import findings
 from workers.errors import StoreRefused
+from workers.process import Process
+from workers.settings import Settings
 
 BIG = 20 << 20
 """More than is held in memory, and more than two parts."""
@@ -135,3 +139,26 @@ def test_a_bucket_that_is_not_there_stops_the_batch(ftp: FtpServer, tmp_path: Pa
             ask()
     assert [row.attempts for row in one.ledger.history.rows("statements", limit=5)] == [0]
     one.close()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_check_asks_the_bucket(ftp: FtpServer, tmp_path: Path, bucket: Bucket, there: bool) -> None:
+    """Whether it answers, what has no meaning there, and what its lifecycle rule has to remove."""
+    local = f"s3://{bucket.name if there else 'not-there'}/in"
+    one = fetching(ftp, tmp_path, bucket, local=local)
+    settings = Settings(
+        path=tmp_path / "towline.toml",
+        state_dir=tmp_path,
+        endpoints={"bank": one.endpoint},
+        routes={"statements": one.route},
+    )  # type: ignore[call-arg]  # the ledger is in state_dir
+    with closing(Process(settings)) as process:
+        found = {one.what: one for one in findings.endpoint(process, "bank").findings}
+    one.close()
+    if there:
+        assert found["target"].told == f"{local} answers; mode and keep_mtime mean nothing there"
+        assert "lifecycle rule" in found["uploads"].told
+    else:
+        assert found["target"].told == f"{local}: NoSuchBucket"
+        assert found["target"].remedy == "make the bucket, or correct `local`"
+        assert isinstance(found["target"].failure, StoreRefused)

@@ -12,17 +12,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import obstore
 from obstore import exceptions
 from obstore.store import from_url
 
 from workers.errors import StoreRefused
+from workers.stores.aws_profile import of_profile
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
 
 MARK = "towlinemark"
 """The metadata that names the temp an object was published from: ledger, path, version and fence in one.
@@ -74,11 +75,20 @@ class Bucket:
         """Nothing is asked yet. Raises StoreRefused where the environment's settings can't be used."""
         self._url = url
         self._route = route
-        # http:// is somebody's explicit choice of an endpoint; the stores' own are https.
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options: ClientConfig = {"timeout": timedelta(seconds=_REQUEST_S), "allow_http": plain}
+        try:
+            profile = of_profile(os.environ) if url.startswith("s3:") else {}
+        except ValueError as unreadable:
+            raise StoreRefused(route, url, str(unreadable)) from None
         with self._told():
-            self._store = from_url(url, client_options=options, retry_config=_RETRY)
+            # http:// is somebody's explicit choice of an endpoint; the stores' own are https.
+            endpoint = profile.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
+            options: ClientConfig = {
+                "timeout": timedelta(seconds=_REQUEST_S),
+                "allow_http": endpoint.startswith("http://"),
+            }
+            self._store: ObjectStore = from_url(
+                url, config=cast("S3Config", profile), client_options=options, retry_config=_RETRY
+            )
 
     def look(self) -> None:
         """Ask for a listing that holds nothing. Raises StoreRefused where there is no such bucket."""

@@ -153,6 +153,10 @@ class SourceFolder:
         facts = self._place.look(relative)
         return _stat(facts) if facts is not None and stat.S_ISREG(facts.st_mode) else None
 
+    def located(self, relative: bytes) -> bytes:
+        """The whole path of a file."""
+        return os.fsencode(self._place.root) + b"/" + relative
+
     def remove(self, relative: bytes) -> None:
         """Delete a file; the deletion is durable when this returns. Raises NameRefused, StoreRefused."""
         with self._place.folder(relative) as (folder, name):
