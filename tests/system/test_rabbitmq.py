@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,5 +71,26 @@ def test_files_arrive_by_way_of_rabbitmq_and_while_it_is_away(
         assert digests(stack.landing("in")) == digests(server.root)
         assert sorted(server.retrieved()) == ["/after", "/before", "/large"]
         assert stack.failed("towline.fetch") == []
+        # Were the results in no Redis either, nobody could be told.
+        elsewhere = {"TOWLINE_RESULTS": f"db+sqlite:///{tmp_path}/results"}
+        untold = stack.towline("submit", "cancel", "some-task", environment=elsewhere)
+        assert untold.returncode == 2, untold.stderr
+        assert "one that runs can't be told" in untold.stderr
         result = stack.send("fetch", "transfers", route="in", paths=["/before"]).get(timeout=WITHIN)
         assert result["already"] == 1
+
+
+def test_check_says_what_it_cannot_look_at(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """With neither broker nor result store in a Redis, nobody can compare the fleet's ledgers."""
+    nobody = {"host": "127.0.0.1", "port": free_port(), "user": "acme", "password": {"env": "NONE"}}
+    with Stack(
+        tmp_path,
+        f"amqp://127.0.0.1:{free_port()}//",
+        results=f"db+sqlite:///{tmp_path}/results",
+        endpoints={"bank": nobody},
+        routes={},
+    ) as stack:
+        checked = stack.towline("check", "--json", environment={"NONE": "of-your-business"})
+        ledger = json.loads(checked.stdout)["ledger"]
+        assert "can't be looked at: the broker is no Redis" in ledger["told"]
+        assert ledger["remedy"] == "make sure that all workers have the same one"
