@@ -29,9 +29,13 @@ class Pyftpd(FtpServer):
         idle_s: float = 300,
         max_connections: int = 512,
         forbidden: Sequence[str] = (),
+        session_s: int | None = None,
+        demands_resumption: bool = False,
         **options: Any,
     ) -> None:
-        """forbidden: folders, below the root, that the account may do nothing with."""
+        """forbidden: folders, below the root, that the account may do nothing with. session_s: how long a TLS
+        session can be resumed; demands_resumption: data connections that don't are refused with a 522.
+        """
         super().__init__(folder, certificates, **options)
         self.root.mkdir(exist_ok=True)
         self._log = folder / "server.log"
@@ -56,6 +60,8 @@ class Pyftpd(FtpServer):
                     "version": self.tls_version,
                     "idle": idle_s,
                     "connections": max_connections,
+                    "session": session_s,
+                    "resumed": demands_resumption,
                     "forbidden": [str(self.root / folder) for folder in forbidden],
                 }
             )

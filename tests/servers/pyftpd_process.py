@@ -46,6 +46,16 @@ class Line(TLS_FTPHandler):
         self.log_file.write(f"{event} {json.dumps(about)}\n")
 
 
+class ResumedData(TLS_DTPHandler):
+    """A data connection that has to resume a TLS session, as vsftpd and ProFTPD have it."""
+
+    def handle_ssl_established(self) -> None:
+        # pyOpenSSL has no method that tells.
+        if not SSL._lib.SSL_session_reused(self.socket._ssl):  # type: ignore[attr-defined]
+            self.cmd_channel.respond("522 SSL connection failed: session reuse required.")
+            self.close()
+
+
 class ImplicitLine(Line):
     """TLS from the first byte on; the greeting waits until the handshake is over."""
 
@@ -64,6 +74,8 @@ def serve(about: dict[str, Any]) -> None:
     context.set_min_proto_version(VERSIONS[about["version"]])
     context.set_max_proto_version(VERSIONS[about["version"]])
     context.set_session_id(b"towline-tests")
+    if about["session"] is not None:
+        context.set_timeout(about["session"])
     authorizer = DummyAuthorizer()
     authorizer.add_user(about["user"], about["password"], about["root"], perm="elradfmwMT")
     for folder in about["forbidden"]:
@@ -71,6 +83,8 @@ def serve(about: dict[str, Any]) -> None:
     line = ImplicitLine if about["implicit"] else Line
     line.authorizer = authorizer
     line.ssl_context = context
+    if about["resumed"]:
+        line.dtp_handler = ResumedData
     line.passive_ports = range(about["first"], about["stop"])
     line.timeout = about["idle"]
     line.auth_failed_timeout = 0
