@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.ledger.scene import ROUTE, Clock, Scene
+from tests.unit.ledger.scene import ROUTE, Clock, Scene, done
 
 
 def test_the_newest_comes_first_and_the_limit_holds(scene: Scene) -> None:
@@ -72,7 +72,9 @@ def test_a_summary_tells_since_when_the_oldest_file_waits(scene: Scene, clock: C
     clock.pass_(60)
     claims = scene.claim()
     assert oldest() == began
-    scene.publish(*(claim for claim in claims if claim.path == b"/a"))
+    intents = scene.intend(*(claim for claim in claims if claim.path == b"/a"))
+    assert oldest() == began
+    scene.ledger.publishing.published([done(one) for one in intents])
     assert oldest() == began + 60
     scene.publish(*(claim for claim in claims if claim.path == b"/b"))
     assert oldest() is None

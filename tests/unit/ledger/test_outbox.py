@@ -97,3 +97,14 @@ def test_files_from_before_there_was_a_follow_on_task_can_be_announced(scene: Sc
     assert taken(scene) == []
     assert scene.ledger.outbox.again(ROUTE, THEN, since=0.0) == 1
     assert paths(taken(scene)) == ["/a"]
+
+
+def test_a_file_that_was_kept_in_favour_of_another_is_never_announced(scene: Scene) -> None:
+    """`on_exists = "keep"`: nothing of ours landed under that name, and nobody is to be told of it."""
+    scene.appear(b"/a")
+    (kept,) = scene.intend(scene.claim_one())
+    nothing = replace(done(kept), bytes=0, sha256="", then=None, finished=True)
+    scene.ledger.publishing.published([nothing])
+    publish(scene, b"/b", then=None)
+    assert scene.ledger.outbox.again(ROUTE, THEN, since=0) == 1
+    assert paths(taken(scene)) == ["/b"]
