@@ -9,11 +9,8 @@ are asked again before it is published.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers.crashpoints import crashpoint
@@ -21,7 +18,6 @@ from workers.ftps.errors import Missing, Refused, TransferBroken
 from workers.ftps.inquiry import Stat
 from workers.ledger.values import same_version
 from workers.names import printable
-from workers.stores.local import LocalFolder
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -220,55 +216,3 @@ def _in_doubt(file: Wanted, stat: Stat | None) -> bool:
     return (
         stat.size is None or (file.modified is not None and stat.modified is None) or not is_still(file, stat)
     )
-
-
-def download(
-    session: Session,
-    path: bytes,
-    target: Path,
-    *,
-    tally: Tally,
-    progress: Callable[[int, int | None], None],
-) -> Receipt:
-    """Fetch one file to a local path, in the foreground and without a ledger; an earlier try is resumed.
-
-    progress: told the bytes held and the whole size (None: not known). The temp lies beside `target`, under a
-    name made of server, path, size and time, so that only the same version is ever continued.
-    Raises Missing, Refused, TransferBroken when the file changed meanwhile, NameRefused, StoreRefused, and
-    what `Session.run` raises.
-    """
-    [stat] = session.run(lambda line: line.stat([path]), name="stat", tally=tally)
-    if stat is None:
-        raise Missing("SIZE", 550, "no such file")
-    wanted = Wanted(path, stat.size, stat.modified, stat.precision_s)
-    endpoint = session.endpoint
-    version = f"{endpoint.user}@{endpoint.host}:{endpoint.port}{printable(path)} {stat.size} {stat.modified}"
-    name = f".towline-get-{hashlib.sha256(version.encode()).hexdigest()[:24]}"
-    final = os.fsencode(target.name)
-    folder = LocalFolder(target.parent, route="get", mode=_mode_of_new_files())
-    temp = folder.open_temp(final, name, resume=True)
-    try:
-        progress(temp.size, wanted.size)
-        receive(session, wanted, temp, tally=tally, go_on=lambda: None, progress=progress)
-        [now] = session.run(lambda line: asked_again(line, [wanted]), name="stat", tally=tally)
-        if now is None or not is_still(wanted, now):
-            temp.discard()
-            raise TransferBroken(f"{printable(path)} changed while it was being fetched")
-        folder.sync([temp], [wanted.modified])
-        folder.publish(final, name, replace=True)
-        folder.sync_folders([final])
-    except BaseException:
-        # Bytes are kept for the next try; an empty temp is only litter.
-        if temp.size == 0:
-            temp.discard()
-        raise
-    finally:
-        temp.close()
-    return Receipt(path, temp.size, temp.sha256, folder.located(final))
-
-
-def _mode_of_new_files() -> int:
-    """What the user's umask leaves of 0666; it can only be read by setting it."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return 0o666 & ~umask

@@ -39,19 +39,20 @@ def store(
     go_on: Callable[[], None],
     prepare: Callable[[Connection], None] = lambda _: None,
     progress: Callable[[int, int | None], None] | None = None,
-) -> None:
+) -> int:
     """Send all bytes of a file to the temp `path`, and have the server prove it by their number.
 
     shown: what the file is called in failures. resumes: go on with what is there; begun: an earlier upload of
     this very version may have left something. go_on: called between blocks; whatever it raises stops the
     upload and leaves here. prepare: done first on each line. progress: told the bytes sent and the whole
-    size. Raises SourceChanged, Refused, OSError of the source, and what `Session.run` raises.
+    size. Returns how many bytes it went on from in the end.
+    Raises SourceChanged, Refused, OSError of the source, and what `Session.run` raises.
     """
-    attempts = furthest = 0
+    attempts = furthest = began_at = 0
     all_moved = False
 
     def upload(line: Connection) -> None:
-        nonlocal attempts, furthest, all_moved
+        nonlocal attempts, furthest, began_at, all_moved
         attempts += 1
         held = 0
         prepare(line)
@@ -67,7 +68,7 @@ def store(
             if held > furthest:
                 furthest = held
                 session.progress()
-        all_moved = False
+        began_at, all_moved = held, False
         try:
             if held:
                 line.append(path, blocks(held), offset=held, size=file.size)
@@ -99,6 +100,7 @@ def store(
 
     session.run(upload, name=f"store {printable(shown)}", tally=tally)
     tally.files += 1
+    return began_at
 
 
 def confirm_stored(session: Session, path: bytes, file: SourceFile, *, shown: bytes, tally: Tally) -> None:

@@ -21,14 +21,14 @@ from workers.errors import OperationFailed
 from workers.ftps.errors import BadName, Missing, Refused
 from workers.ledger.values import Claim
 from workers.publishing import Publisher, Received
-from workers.receiving import Changed, Receipt, Wanted, asked_again, download, is_still, receive
+from workers.receiving import Changed, Receipt, Wanted, asked_again, is_still, receive
 from workers.stores.naming import NameRefused, below
 from workers.stores.temp import TooLarge
 
 if TYPE_CHECKING:
     from workers.stores.store import Store
 
-__all__ = ["Receipt", "download", "fetch_batch"]
+__all__ = ["Receipt", "fetch_batch"]
 
 log = logging.getLogger("towline.transfer")
 

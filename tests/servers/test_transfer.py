@@ -18,8 +18,6 @@ from tests.servers.kinds import OFFERS
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
 from workers.batch import GROUP_FILES, Outcome
 from workers.errors import StoreRefused
-from workers.ftps.errors import Missing, TransferBroken
-from workers.transfer import download
 
 StartServer = Callable[..., FtpServer]
 Open = Callable[..., Fetching]
@@ -356,54 +354,3 @@ def test_a_worker_that_thaws_while_publishing_publishes_nothing_twice(
     assert quick.files() == {"a": b"content"}
     assert slow.states() == {"/a": "FINISHED"}
     assert server.retrieved() == ["/a"]
-
-
-def test_get_fetches_one_file_and_resumes_it(
-    start_server: StartServer, fetching: Open, tmp_path: Path
-) -> None:
-    """In the foreground, without a ledger: interrupted, it goes on where it stopped, and lands whole."""
-    server = start_server("pyftpdlib")
-    content = os.urandom(3_000_000)
-    put(server, "a", content)
-    one = fetching(server)
-    target = tmp_path / "copy"
-    told: list[int] = []
-
-    def interrupt(held: int, size: int | None) -> None:
-        assert size == 3_000_000
-        told.append(held)
-        if held > 1_000_000:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        download(one.session, b"/a", target, tally=one.tally, progress=interrupt)
-    assert not target.exists()
-    held = told[-1]
-    told.clear()
-    receipt = download(one.session, b"/a", target, tally=one.tally, progress=lambda at, _: told.append(at))
-    assert told[0] == held
-    assert target.read_bytes() == content
-    assert receipt.sha256 == hashlib.sha256(content).hexdigest()
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["copy"]
-    with pytest.raises(Missing):
-        download(one.session, b"/nothing", target, tally=one.tally, progress=lambda *_: None)
-
-
-def test_get_of_a_file_that_changes_meanwhile_leaves_the_old_copy(
-    start_server: StartServer, fetching: Open, tmp_path: Path
-) -> None:
-    """Half of each version would be neither; what lay under the target's name stays."""
-    server = start_server("pyftpdlib")
-    put(server, "a", os.urandom(2_000_000))
-    one = fetching(server)
-    target = tmp_path / "copy"
-    target.write_bytes(b"yesterday's")
-
-    def replaced(held: int, _: int | None) -> None:
-        if held:
-            put(server, "a", b"new" * 10, LONG_AGO + 60)
-
-    with pytest.raises(TransferBroken, match="changed"):
-        download(one.session, b"/a", target, tally=one.tally, progress=replaced)
-    assert target.read_bytes() == b"yesterday's"
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["copy"]

@@ -116,35 +116,6 @@ Draw = Callable[[int, int | None], None]
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Draw]:
-    """A progress bar on stderr while bytes move; without a terminal, nothing."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    shapes = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*shapes, console=Console(stderr=True), transient=True) as drawn:
-        task = drawn.add_task(escape(what), total=None)
-        yield lambda there, whole: drawn.update(task, completed=there, total=whole)
-
-
-@contextmanager
 def status(text: str) -> Iterator[Callable[[str], None]]:
     """A line on stderr about what is being waited for, which can be replaced.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import click
 
@@ -17,7 +15,6 @@ from workers import rounds
 from workers.cli.dry_run import dry_run_of
 from workers.cli.exits import (
     DONE,
-    INTERRUPTED,
     NOT_WHOLE,
     SOME_FAILED,
     UNREACHABLE,
@@ -26,6 +23,7 @@ from workers.cli.exits import (
     sentence,
 )
 from workers.cli.foreground import foreground, verbose_option, wire_option
+from workers.cli.lines import sessions_option, side_by_side
 from workers.cli.output import amount, counted, say, status
 from workers.errors import TowlineError
 from workers.names import printable
@@ -35,20 +33,12 @@ from workers.settings import Route
 from workers.stopping import StopFlag
 
 PATIENCE = 61.0  # seconds beyond `settle`: LIST tells minutes, and such a time has to grow older than that
-SHOW_EVERY = 0.5  # seconds between two looks of the progress line at the ledger
 _BUSY = "as many lines as its endpoint allows (max_sessions) are in use"
-LEAVE_AFTER = 5.0  # seconds after Ctrl-C that a line may still hang in a read
 
 
 @click.command()
 @click.argument("route")
-@click.option(
-    "--sessions",
-    type=click.IntRange(1, 32),
-    default=1,
-    show_default=True,
-    help="Lines that fetch side by side.",
-)
+@sessions_option
 @click.option("--dry-run", is_flag=True, help="List and tell what would be fetched; change nothing.")
 @verbose_option
 @wire_option
@@ -75,7 +65,6 @@ class _Share:
     busy: bool = False  # it ended because no line was free
     others: Counter[str] = field(default_factory=Counter)
     first_error: str | None = None
-    failure: BaseException | None = None
 
 
 def _round(process: Process, route: Route, sessions: int) -> int:
@@ -93,19 +82,21 @@ def _round(process: Process, route: Route, sessions: int) -> int:
         # A line, a ledger's owner and a janitor each: their claims must not be mixed up.
         others = [opened.enter_context(closing(Process(process.settings))) for _ in range(sessions - 1)]
         shares = [_Share(process, tally), *map(_Share, others)]
-        _side_by_side(process, route, shares)
+        stop = StopFlag()
+        works = [partial(_fetch_all, route, share, stop) for share in shares]
+        failures = side_by_side(works, stop, what=route.name, showing=_shown(process, route))
     waiting = process.ledger.polls.work(route.name).waiting
     click.echo(_summary(route, found, shares, waiting))
     codes = [SOME_FAILED] if any(share.failed for share in shares) else []
     if all(share.busy for share in shares):
         say(f"{route.name}: {_BUSY}")
         codes.append(UNREACHABLE)
-    for share in shares:
-        if isinstance(share.failure, TowlineError):
-            say(f"towline: {sentence(share.failure)}")
-            codes.append(code_of(share.failure))
-        elif share.failure is not None:
-            raise share.failure
+    for failure in failures:
+        if isinstance(failure, TowlineError):
+            say(f"towline: {sentence(failure)}")
+            codes.append(code_of(failure))
+        elif failure is not None:
+            raise failure
     if not found.complete:
         say(f"towline: {route.name}: the listing was not complete: {found.reason}")
         codes.append(NOT_WHOLE)
@@ -130,28 +121,10 @@ def _looked(process: Process, route: Route, tally: Tally) -> rounds.Polled | rou
     return found
 
 
-def _side_by_side(process: Process, route: Route, shares: Sequence[_Share]) -> None:
-    """Fetch on all lines until nothing is ready.
-
-    Ctrl-C: each stops between two blocks and hands back what it holds; then it is raised again.
-    """
-    stop = StopFlag()
-    with ThreadPoolExecutor(len(shares), thread_name_prefix="towline-line") as threads:
-        lines = {threads.submit(_fetch_all, route, share, stop): share for share in shares}
-        try:
-            with status(f"{route.name}: fetching") as now:
-                while wait(lines, SHOW_EVERY if sys.stderr.isatty() else None).not_done:
-                    now(_progress(process, route))
-        except KeyboardInterrupt:
-            stop.begin(0.0)
-            say(f"{route.name}: stopping")
-            if wait(lines, LEAVE_AFTER).not_done:
-                # Its claims are free all the same: the kernel drops this process's lock files.
-                say("towline: a line still waits for its server, and was left")
-                os._exit(INTERRUPTED)
-            raise
-    for line, share in lines.items():
-        share.failure = line.exception()
+@contextmanager
+def _shown(process: Process, route: Route) -> Iterator[Callable[[], None]]:
+    with status(f"{route.name}: fetching") as now:
+        yield lambda: now(_progress(process, route))
 
 
 def _fetch_all(route: Route, share: _Share, stop: StopFlag) -> None:

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from workers.cli.output import amount, bar, counted, iso, print_json, print_table, status
+from workers.cli.output import amount, counted, iso, print_json, print_table, status
+from workers.cli.screen import Screen
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,13 @@ def test_json_is_one_line_for_programs(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_without_a_terminal_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:
-    """Progress is plain lines on stderr, a bar is nothing at all, and stdout stays clean."""
+    """Progress is plain lines on stderr, a bar is nothing at all, and stdout has a line for each result."""
     with status("listing") as now:
         now("fetching")
-    with bar("a.xml") as moved:
+    screen = Screen(2, 200)
+    with screen, screen.file("a.xml") as moved:
         moved(50, 100)
+        screen.result("a.xml: done")
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert captured.out == "a.xml: done\n"
     assert captured.err == "listing\nfetching\n"
