@@ -74,6 +74,7 @@ class WayOfAFile(World):
                 if actor.busy and not actor.frozen:
                     actor.renew()
 
+    @precondition(lambda self: self.clock_may_jump)
     @rule(seconds=st.sampled_from([-3600.0, -30.0, 30.0, 3600.0]))
     def clock_jumps(self, seconds: float) -> None:
         """Somebody sets it; leases end in nothing, or never seem to."""

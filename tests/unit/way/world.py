@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from tests.unit.way.actors import Actor, Seams, Time
 from tests.unit.way.partner import Partner, Remote
 from workers.ledger import Ledger, State
+from workers.ledger.values import temp_name
 from workers.settings import Route
 from workers.settings.models import Then
 from workers.stores.local import LocalFolder
@@ -46,8 +48,9 @@ class World(RuleBasedStateMachine):
         precision=st.sampled_from([1.0, 60.0]),
         settle=st.sampled_from([0.0, 0.0, 10.0]),
         takes=st.booleans(),
+        clock_jumps=st.booleans(),
     )
-    def open(self, after: str, precision: float, settle: float, takes: bool) -> None:
+    def open(self, after: str, precision: float, settle: float, takes: bool, clock_jumps: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="towline-", dir=_MEMORY if _MEMORY.is_dir() else None))
         (self.folder / "ledger.sqlite3").write_bytes(_empty_ledger())
         self.target = self.folder / "in"
@@ -72,6 +75,8 @@ class World(RuleBasedStateMachine):
         self.taken: set[bytes] = set()
         """Names whose file a consumer has taken on since it landed."""
         self.announced: set[tuple[str, str]] = set()
+        self.clock_may_jump = clock_jumps
+        """Then leases may end unseen: the ledger goes by this clock, workers by the monotonic one."""
         self.losses = 0
         """How often a worker stopped with files in its hands: only that may count against a file here."""
 
@@ -225,8 +230,30 @@ class World(RuleBasedStateMachine):
             assert self.landed.get(name, [0])[-1] == file.serial, "lost"
         assert self._all_is_done(there), "something is left to be done, and nobody does it"
         assert self.route.after == "keep" or not self.partner.files
+        self._look_for_temps()
         self._upkeep()
         assert not list(self.target.glob(".towline-*")), "an orphaned temp"
+
+    def _look_for_temps(self) -> None:
+        """Before the sweep, which is there for files that vanished, so that nobody claims them any more.
+
+        And for what a worker leaves whose lease ended unseen, because somebody set the clock.
+        """
+        left = {file.name for file in self.target.glob(".towline-*")}
+        assert self.clock_may_jump or left <= self._temps_of_the_vanished(), "orphaned before the sweep"
+
+    def _temps_of_the_vanished(self) -> set[str]:
+        """All that paths may have left of which a version vanished."""
+        with sqlite3.connect(self.folder / "ledger.sqlite3") as ledger:
+            found = ledger.execute(
+                "SELECT p.path_id, v.version_id, p.fence FROM paths p JOIN versions v USING (path_id)"
+                " WHERE p.path_id IN (SELECT path_id FROM versions WHERE state = 'VANISHED')"
+            ).fetchall()
+        return {
+            temp_name(self.witness.id, path_id, version_id, fence)
+            for path_id, version_id, highest in found
+            for fence in range(1, highest + 1)
+        }
 
     def _all_is_done(self, there: dict[bytes, Remote]) -> bool:
         """Every file has landed, and nothing is left to be done for any version."""
