@@ -13,7 +13,11 @@ import pytest
 CONFIGURATION = """
 [towline]
 broker = "redis://127.0.0.1:1/0"
+results = "redis://127.0.0.1:2/1"
 visibility_timeout = "2h"
+poll_soft_limit = "4m"
+poll_hard_limit = "5m"
+timezone = "Europe/Rome"
 state_dir = "{state_dir}"
 """
 
@@ -21,7 +25,9 @@ state_dir = "{state_dir}"
 DUMP = """
 import json
 from workers.app import app
-json.dump({name: app.conf[name] for name in NAMES}, __import__("sys").stdout)
+app.loader.import_default_modules()
+limits = {name: [task.soft_time_limit, task.time_limit] for name, task in app.tasks.items()}
+json.dump({name: app.conf[name] for name in NAMES} | {"limits": limits}, __import__("sys").stdout)
 """
 
 PROMISED: dict[str, tuple[str, Any]] = {
@@ -56,6 +62,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "result_backend_transport_options",
         "visibility_timeout",
         "task_routes",
+        "result_backend",
+        "timezone",
+        "beat_schedule_filename",
     ]
     done = subprocess.run(
         [sys.executable, "-c", f"NAMES = {names!r}\n{DUMP}"],
@@ -80,6 +89,25 @@ def test_the_visibility_timeout_is_the_same_wherever_celery_looks(told: dict[str
     """The smallest of the three would win, and a long transfer be sent to somebody else."""
     places = (told["broker_transport_options"], told["result_backend_transport_options"], told)
     assert [place["visibility_timeout"] for place in places] == [7200, 7200, 7200]
+
+
+def test_what_is_configured_reaches_celery(told: dict[str, Any]) -> None:
+    """Keys of [towline] that are nothing but settings of Celery's: each where it belongs."""
+    assert told["result_backend"] == "redis://127.0.0.1:2/1"
+    assert told["timezone"] == "Europe/Rome"
+    assert told["beat_schedule_filename"].endswith("/state/beat-schedule")
+
+
+def test_short_tasks_have_the_limits_of_a_poll_and_transfers_none(told: dict[str, Any]) -> None:
+    """A transfer's limit is progress, and not a time."""
+    limits = {name: limit for name, limit in told["limits"].items() if name.startswith("towline.")}
+    assert limits == {
+        "towline.poll": [240, 300],
+        "towline.probe": [240, 300],
+        "towline.upkeep": [240, 300],
+        "towline.fetch": [None, None],
+        "towline.push": [None, None],
+    }
 
 
 def test_a_half_open_line_to_the_broker_is_noticed(told: dict[str, Any]) -> None:
