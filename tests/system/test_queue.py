@@ -181,3 +181,41 @@ def test_a_result_store_that_stands_still_keeps_no_byte_waiting(slow: Slow, valk
     # The poll's hint wanted no result, so nothing of it is there.
     assert len(kept) == 3
     assert all(b'"SUCCESS"' in one for one in kept)
+
+
+@pytest.mark.long
+def test_a_push_tells_how_far_it_is_and_is_cancelled_alike(
+    start_server: StartServer, valkey: Valkey, tmp_path: Path
+) -> None:
+    """Nothing has the file's name at the partner, its source stays, and the next push sends it."""
+    server = start_server("vsftpd")
+    (server.root / "in").mkdir(mode=0o777)
+    out = tmp_path / "out"
+    out.mkdir()
+    size = 10 * SIZE  # what the kernel takes at once, and holds, can't be cancelled
+    (out / "large").write_bytes(os.urandom(size))
+    route = {"endpoint": "bank", "direction": "push", "local": str(out), "remote": "/in", "after": "delete"}
+    with (
+        CuttingProxy.before(server) as proxy,
+        Stack(
+            tmp_path,
+            valkey.url(),
+            endpoints={"bank": endpoint(server, host=proxy.address)},
+            routes={"orders": route},
+        ) as stack,
+    ):
+        proxy.data.rate = SLOWLY
+        stack.start("transfers")
+        running = stack.send("push", "transfers", route="orders", paths=["large"])
+        wait_until(lambda: running.state == "PROGRESS" and running.info["bytes"] > 0, WITHIN, what="progress")
+        assert stack.towline("submit", "cancel", running.id).returncode == 0
+        told = running.get(timeout=WITHIN)
+        assert (told["skipped"], told["published"]) == ("cancelled", 0)
+        assert not (server.root / "in" / "large").exists()
+        assert (out / "large").exists()
+
+        proxy.data.rate = None
+        sent = stack.send("push", "transfers", route="orders", paths=["large"]).get(timeout=WITHIN)
+        assert sent["published"] == 1
+        assert (server.root / "in" / "large").stat().st_size == size
+        assert not (out / "large").exists()
