@@ -1,4 +1,4 @@
-"""ObjectFolder: published files as objects below a prefix of an object store (docs/decisions/0015).
+"""ObjectFolder: published files as objects below a prefix of an object store (docs/decisions/0016).
 
 What is being received is visible nowhere: small files wait in memory and are put in one request, larger ones
 go in parts to their key, where they appear when the upload is completed. Each object carries the name of the
