@@ -1,7 +1,7 @@
 """A fetch or a poll in a process of its own.
 
-`python -m tests.faults.breaker_process FOLDER PORT CA fetch|poll` says how its task failed, as JSON: the arguments of
-ReconnectFailed; null where it has not.
+`python -m tests.faults.breaker_process FOLDER PORT CA fetch|poll` says how its task failed, as JSON: the
+arguments of ReconnectFailed; null where it has not.
 """
 
 from __future__ import annotations

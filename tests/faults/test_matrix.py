@@ -152,7 +152,10 @@ def test_on_a_connection(certificates: Certificates, ports: tuple[int, int], cas
 def test_through_a_session(
     certificates: Certificates, ports: tuple[int, int], ledger: Ledger, tmp_path: Path, case: Case
 ) -> None:
-    """A transient fault costs one line and is otherwise not seen; what is proven whole is not moved again."""
+    """A transient fault costs one line and is otherwise not seen; what is proven whole is not moved again.
+
+    PWD and QUIT are not here: what becomes of them shows on the line alone, no operation ends in them.
+    """
     use = USES[case.where]
     with serve(use, certificates) as server, closing(_session(server, case, use, ports, ledger)) as session:
         tally = Tally()
