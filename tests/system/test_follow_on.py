@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 from tests.system.services import Service
@@ -109,6 +111,7 @@ def test_a_worker_of_another_program_is_told_of_each_file(
             assert "0 files" in ended.stdout
 
 
+@pytest.mark.long
 def test_a_fetch_that_dies_around_the_sending_leaves_nothing_untold(
     start_server: StartServer, valkey: Valkey, tmp_path: Path
 ) -> None:

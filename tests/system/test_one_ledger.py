@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.servers.valkey import Valkey
@@ -74,6 +75,7 @@ def test_who_has_another_ledger_than_the_fleet_refuses_to_start(valkey: Valkey, 
         assert "LedgerRefused" in refused(first, "polls")[0]
 
 
+@pytest.mark.long
 def test_a_broker_that_was_emptied_is_told_again(valkey: Valkey, tmp_path: Path) -> None:
     """By the next upkeep; and upkeep fails, for all to see, where the broker has another's ledger by then."""
     with Stack(tmp_path, valkey.url(), endpoints={"bank": NOBODY}, routes={}) as stack:
@@ -90,6 +92,7 @@ def test_a_broker_that_was_emptied_is_told_again(valkey: Valkey, tmp_path: Path)
         assert failure["exc_type"] == "LedgerRefused"
 
 
+@pytest.mark.long
 def test_a_worker_that_starts_before_its_broker_is_asked_once_that_is_there(
     valkey: Valkey, tmp_path: Path
 ) -> None:
