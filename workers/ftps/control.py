@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from workers.ftps.errors import BadName, Forbidden, LineLost, Missing, ProtocolError, Refused
 from workers.ftps.stream import Stream
+from workers.ftps.verbs import ASIDE, GREETING, TRANSFER, VERBS
 
 # The longest reply line: a path of 4 KiB, shown twice, and some words.
 MAX_LINE = 16 * 1024
@@ -132,59 +133,6 @@ class ReplyParser:
         return reply
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """What may answer a command, besides a refusal (4xx, 5xx), which may answer all of them."""
-
-    accepts: frozenset[int]
-    preliminary: frozenset[int] = frozenset()
-
-
-def _verb(*accepts: int, preliminary: tuple[int, ...] = ()) -> Verb:
-    return Verb(frozenset(accepts), frozenset(preliminary))
-
-
-# What may answer a NOOP in the middle of a transfer; no transfer that has begun ends in one of these.
-_ASIDE = frozenset({200, 500, 502, 503})
-_TRANSFER = _verb(226, 250, preliminary=(125, 150))
-GREETING = "(greeting)"  # the reply that comes unasked, once
-VERBS: dict[str, Verb] = {
-    GREETING: _verb(220, preliminary=(120,)),
-    "AUTH": _verb(234),
-    "USER": _verb(230, 232, 331, 332),
-    "PASS": _verb(202, 230, 332),
-    "PBSZ": _verb(200),
-    "PROT": _verb(200),
-    "FEAT": _verb(211),
-    "OPTS": _verb(200, 202),
-    "TYPE": _verb(200),
-    "NOOP": _verb(200),
-    "PWD": _verb(257),
-    "QUIT": _verb(221),
-    "EPSV": _verb(229),
-    "PASV": _verb(227),
-    "EPRT": _verb(200),
-    "PORT": _verb(200),
-    "REST": _verb(350),
-    "RETR": _TRANSFER,
-    "STOR": _TRANSFER,
-    "APPE": _TRANSFER,
-    "MLSD": _TRANSFER,
-    "LIST": _TRANSFER,
-    "SIZE": _verb(213),
-    "MDTM": _verb(213, 253),  # 253: Serv-U, when it has set a time
-    "MLST": _verb(250),
-    "MFMT": _verb(213),
-    "HASH": _verb(213),
-    "MD5": _verb(251),
-    **dict.fromkeys(("XSHA512", "XSHA256", "XSHA1", "XSHA", "XMD5", "XCRC"), _verb(213, 250)),
-    "RNFR": _verb(350),
-    "RNTO": _verb(250),
-    "DELE": _verb(200, 250),
-    "MKD": _verb(250, 257),
-}
-
-
 def command(verb: str, argument: bytes = b"") -> bytes:
     """The line that goes over the wire. Raises BadName where the argument would end it early (R12)."""
     if any(odd in argument for odd in (b"\r", b"\n", b"\0")):
@@ -284,7 +232,7 @@ class Control:
         self._tell("<", str(reply).encode())
         if reply.code == 421:
             raise Farewell(str(reply))
-        if self._asides and reply.code in _ASIDE:
+        if self._asides and reply.code in ASIDE:
             self._asides -= 1
             return self.reply(until)
         verb = self._waiting[0]
@@ -295,9 +243,7 @@ class Control:
             self._begun = True
             return reply
         # A success that skips its 1xx has moved no data.
-        if not reply.refuses and (
-            reply.code not in knows.accepts or (knows is _TRANSFER and not self._begun)
-        ):
+        if not reply.refuses and (reply.code not in knows.accepts or (knows is TRANSFER and not self._begun)):
             raise ProtocolError(f"{verb} can't be answered by: {reply}")
         self._waiting.popleft()
         self._begun = False
@@ -317,7 +263,7 @@ class Control:
         self.send_all([*commands, ("NOOP", b"")], until=time.monotonic() + timeout)
         replies = [self.reply(time.monotonic() + timeout) for _ in commands]
         last = self.reply(time.monotonic() + timeout)
-        if last.code not in _ASIDE:
+        if last.code not in ASIDE:
             raise ProtocolError(f"NOOP can't be answered by: {last}")
         return replies
 

@@ -12,7 +12,7 @@ import contextlib
 from typing import cast
 
 from tests.unit.ftps.fuzzing import run
-from workers.ftps.control import VERBS, Control, Reply, ReplyParser, refusal
+from workers.ftps.control import Control, Reply, ReplyParser, refusal
 from workers.ftps.data import ask_for_port
 from workers.ftps.dialogue import greet, log_in, prepare
 from workers.ftps.digests import ways
@@ -20,6 +20,7 @@ from workers.ftps.errors import FtpsError
 from workers.ftps.features import Features
 from workers.ftps.inquiry import stat_of
 from workers.ftps.stream import Stream
+from workers.ftps.verbs import VERBS
 
 SAID = (
     b"220-Welcome\r\n220 ready\r\n331 go on\r\n230 in\r\n",
