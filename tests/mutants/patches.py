@@ -1,9 +1,9 @@
 """Planted bugs: patches against `workers/`, each of which breaks a promise that a test must notice.
 
 A patch is a unified diff under a header of three kinds of lines: `Plants:` says what is wrong, `Breaks:`
-which promise, `Caught by:` (one line for each) which test fails of it. `git apply` takes such a file as it
-is; here it is applied by its text alone, wherever that stands in the file, so that it outlives changes around
-it.
+which promise, `Caught by:` (one line for each) which test fails of it. `git apply --unidiff-zero` takes such
+a file as it is. Here it is applied by its text alone, wherever that stands in the file, and holds no more
+lines around it than tell the place; so it outlives what changes beside it.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def test_files_arrive_once_and_whole_whatever_happens_on_their_way() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_files_arrive_once_and_whole_in_a_thousand_lives() -> None:
     """The same, with many more examples, and longer ones."""
     run_state_machine_as_test(
