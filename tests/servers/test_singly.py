@@ -25,6 +25,7 @@ from workers.storing import SourceChanged
 
 StartServer = Callable[..., FtpServer]
 Open = Callable[..., Fetching]
+SAMPLE = ["vsftpd", *(pytest.param(name, marks=pytest.mark.long) for name in NAMES if name != "vsftpd")]
 LONG_AGO = 1_600_000_000
 
 
@@ -117,7 +118,7 @@ def test_a_download_of_a_file_that_changes_leaves_the_old_copy(
     assert os.listdir(target) == ["copy"]  # noqa: PTH208
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_an_upload_goes_on_where_its_line_was_lost(
     start_server: StartServer, opened: Open, tmp_path: Path, name: str
 ) -> None:
