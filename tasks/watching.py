@@ -66,6 +66,7 @@ class Watch:
     def _work(self) -> None:
         kept = app.conf.result_backend.startswith(("redis://", "rediss://"))
         place = pairing.place(app.towline, app.conf.broker_url)
+        away = False
         with cancelling.connect(place) if place is not None else nullcontext() as redis:
             while True:
                 try:
@@ -75,10 +76,12 @@ class Watch:
                         log.info("%s: cancelled", self._request.id, extra={"action": "task.cancelled"})
                     if kept and self._looked.is_set() and not self._request.ignore_result:
                         self._tell()
-                except RedisError as away:
-                    log.info(
-                        "%s: not watched just now: %s", self._request.id, away, extra={"action": "watch.away"}
-                    )
+                    away = False
+                except RedisError as why:
+                    if not away:  # an outage may last for hours, and a transfer too
+                        told = {"action": "watch.away"}
+                        log.info("%s: not watched just now: %s", self._request.id, why, extra=told)
+                    away = True
                 self._looked.set()
                 if self._over.wait(EVERY_S):
                     return

@@ -85,7 +85,7 @@ def test_waiting_for_a_task_ends_as_the_task_does(
         server.stop()
         failed = site.towline("submit", "poll", "statements", "--wait")
         assert failed.returncode == 3, failed.stderr
-        # Two connects where the first attempt was to use the line that the worker held; on a slow machine that
+        # Two connects where the first attempt was to use the line that the worker held; on a slow machine it
         # was idle for so long that it was asked first, and thrown away.
         assert re.search("bank could not be reached: [23] attempts", failed.stderr), failed.stderr
 
@@ -102,6 +102,7 @@ def test_nobody_who_takes_the_task_is_no_reason_to_hang_on(
         told = waiting.communicate(timeout=10)
         assert waiting.returncode == 130, told
         assert "Traceback" not in told[1]
+        assert "`towline submit cancel " in told[1]
 
 
 def test_without_a_broker_it_is_wrong_usage(

@@ -15,7 +15,7 @@ from workers import broker, cancelling, pairing
 from workers.cli import configuration
 from workers.cli.exits import INTERRUPTED, NOT_WHOLE, SOME_FAILED
 from workers.cli.foreground import REMOTE_OF_ROUTE, Ended
-from workers.cli.output import amount, counted, json_option, print_json, status
+from workers.cli.output import amount, counted, json_option, print_json, say, status
 from workers.errors import ConfigurationError, TowlineError
 from workers.names import printable
 
@@ -143,6 +143,9 @@ def _send(
         return
     try:
         outcome = _awaited(sent, task)
+    except KeyboardInterrupt:
+        say(f"{task} is left to its worker; `towline submit cancel {sent.id}` ends it")
+        raise
     finally:
         # After Ctrl-C it lives to the end of the interpreter, when its __del__ would find no threads to ask.
         sent.backend = None
