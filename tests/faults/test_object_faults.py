@@ -100,6 +100,7 @@ def test_passing_faults_are_waited_out(proxy: HttpProxy, bucket: Bucket, one: Fe
     landed_once(one, bucket)
 
 
+@pytest.mark.long
 def test_a_store_that_goes_on_failing_stops_the_batch(
     proxy: HttpProxy, bucket: Bucket, one: Fetching
 ) -> None:

@@ -45,6 +45,7 @@ def test_the_verbs_tell_of_objects_by_their_url(
     assert SECRET not in said
 
 
+@pytest.mark.long
 def test_a_bucket_that_is_not_there_is_told(
     start_server: Callable[..., FtpServer], tmp_path: Path, bucket: Bucket
 ) -> None:

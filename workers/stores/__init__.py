@@ -1,1 +1,1 @@
-"""Where files land: a local folder now, object stores later. It knows nothing of FTP, ledger or Celery."""
+"""Where files land: a folder of this machine or an object store. It knows nothing of FTP, ledger or Celery."""
