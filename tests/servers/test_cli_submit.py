@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import redis
 
 from tests.servers.command import Site
 from tests.servers.server import FtpServer
@@ -130,3 +133,16 @@ def test_an_unknown_route_is_not_sent(start_server: StartServer, valkey: Valkey,
     ended = site.towline("submit", "poll", "statement")
     assert ended.returncode == 2
     assert "did you mean 'statements'?" in ended.stderr
+
+
+def test_a_poll_under_way_is_not_cancelled(start_server: StartServer, valkey: Valkey, tmp_path: Path) -> None:
+    """Nothing in it would look; who asks for it is told so, and that a task which has ended needs none."""
+    site = Site(tmp_path, start_server("pyftpdlib"), towline={"broker": valkey.url()})
+    told: dict[str, object] = {"name": "towline.poll", "result": None, "traceback": None, "children": []}
+    with redis.Redis.from_url(valkey.url()) as store:
+        store.set("celery-task-meta-1", json.dumps(told | {"task_id": "1", "status": "STARTED"}))
+        store.set("celery-task-meta-2", json.dumps(told | {"task_id": "2", "status": "SUCCESS"}))
+    polling, ended = site.towline("submit", "cancel", "1"), site.towline("submit", "cancel", "2")
+    assert polling.returncode == 2
+    assert "1 is a towline.poll under way" in polling.stderr
+    assert (ended.returncode, ended.stdout) == (0, "2 has ended already: success\n")

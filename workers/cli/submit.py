@@ -80,10 +80,13 @@ def cancel(task_id: str) -> None:
 
     settings = configuration()
     app = running_app(settings)
-    state = app.backend.get_state(task_id)
+    known = app.backend.get_task_meta(task_id)
+    state, name = known["status"], known.get("name")
     if state in READY_STATES:
         click.echo(f"{task_id} has ended already: {state.lower()}")
         return
+    if name is not None and name not in _CANCELLABLE:
+        raise click.UsageError(f"{task_id} is a {name} under way, which ends by itself within its time limit")
     place = pairing.place(settings, broker.find(settings))
     if place is not None:
         try:
@@ -229,6 +232,7 @@ _SKIPPED = {
 }
 
 
+_CANCELLABLE = ("towline.fetch", "towline.push")
 _PROGRESS = "PROGRESS"
 """The state of a task that runs and tells how far it is (`tasks.watching`)."""
 
