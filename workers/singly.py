@@ -56,11 +56,13 @@ def download(
     """
     if folder.choose(relative, "keep" if keep else "replace") is None:
         return None
-    [stat] = session.run(lambda line: line.stat([path]), name="stat", tally=tally)
+    [stat], unique = session.run(
+        lambda line: (line.stat([path]), line.unique(path)), name="stat", tally=tally
+    )
     if stat is None:
         raise Missing("SIZE", 550, "no such file")
-    wanted = Wanted(path, stat.size, stat.modified, stat.precision_s)
-    name = _temp_name("get", session, printable(path), stat.size, stat.modified)
+    wanted = Wanted(path, stat.size, stat.modified, stat.precision_s, unique)
+    name = _temp_name("get", session, printable(path), stat.size, stat.modified, unique)
     temp = folder.open_temp(relative, name, resume=True)
     try:
         progress(temp.size, wanted.size)
