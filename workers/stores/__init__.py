@@ -1,1 +1,1 @@
-"""Where files land: a folder of this machine or an object store. It knows nothing of FTP, ledger or Celery."""
+"""Where files land: folders of this machine, object stores. It knows nothing of FTP, ledger or Celery."""
