@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from workers.stores.source import SourceFile
 
 
+_FULL = frozenset({452, 552})
+"""Refusals of the bytes. Any other to APPE is of the command, and STOR may do."""
+
+
 class SourceChanged(Exception):
     """The source is no longer the version that was to be sent."""
 
@@ -52,7 +56,7 @@ def store(
     all_moved = False
 
     def upload(line: Connection) -> None:
-        nonlocal attempts, furthest, began_at, all_moved
+        nonlocal attempts, furthest, all_moved
         attempts += 1
         held = 0
         prepare(line)
@@ -68,12 +72,9 @@ def store(
             if held > furthest:
                 furthest = held
                 session.progress()
-        began_at, all_moved = held, False
+        all_moved = False
         try:
-            if held:
-                line.append(path, blocks(held), offset=held, size=file.size)
-            else:
-                line.store(path, blocks(0), size=file.size)
+            send(line, held)
         except TransferBroken as broken:
             all_moved = broken.all_moved
             raise
@@ -82,6 +83,20 @@ def store(
         if line.features.size and (there is None or there.size not in (None, file.size)):
             holds = "nothing" if there is None else f"{there.size} bytes"
             raise TransferBroken(f"the server holds {holds} of {file.size} bytes that it took")
+
+    def send(line: Connection, offset: int) -> None:
+        nonlocal began_at
+        began_at = offset
+        if offset:
+            try:
+                line.append(path, blocks(offset), offset=offset, size=file.size)
+            except Refused as refusal:
+                if refusal.code in _FULL:
+                    raise
+            else:
+                return
+        began_at = 0
+        line.store(path, blocks(0), size=file.size)
 
     def blocks(offset: int) -> Iterator[memoryview]:
         sent = offset

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.faults.acts import answer, in_turn, receive, reset_line
 from tests.faults.proxy import CuttingProxy
+from tests.faults.scripted import ScriptedServer
+from tests.servers.certificates import Certificates
 from tests.servers.fetching import Fetching
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
@@ -38,7 +41,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     """opened(server, …) → a session to it, in a Fetching."""
     with ExitStack() as stack:
 
-        def open_one(server: FtpServer, **keys: Any) -> Fetching:
+        def open_one(server: Any, **keys: Any) -> Fetching:
             one = Fetching(server, tmp_path / f"towline-{len(os.listdir(tmp_path))}", **keys)  # noqa: PTH208
             stack.callback(one.close)
             return one
@@ -191,6 +194,20 @@ def test_an_upload_of_a_file_that_changes_leaves_nothing(
     with pytest.raises(SourceChanged):
         send(opened(server), tmp_path, written)
     assert list(server.root.iterdir()) == []
+
+
+def test_a_server_that_appends_nothing_gets_it_from_the_beginning(
+    certificates: Certificates, opened: Open, tmp_path: Path
+) -> None:
+    """APPE refused is no reason to fail: STOR does it, and the file is whole."""
+    (tmp_path / "a").write_bytes(content := os.urandom(600_000))
+    with ScriptedServer(certificates, files={}) as server:
+        broken = in_turn(receive(stop_after=200_000, end="reset", final=None), reset_line)
+        server.when("STOR", broken, times=1)
+        server.when("APPE", answer("502 Not here."))
+        assert send(opened(server), tmp_path, lambda *_: None) is not None
+        assert (server.count("STOR"), server.count("APPE")) == (2, 1)
+        assert server.files == {b"/a": content}
 
 
 def test_an_upload_keeps_what_is_there_where_that_is_asked_for(
