@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tests.servers.command import Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.servers.test_recursion import TREE, plant, under
+from tests.waiting import wait_until
 from workers.cli import main
 
 StartServer = Callable[..., FtpServer]
@@ -62,6 +65,64 @@ def test_a_tree_is_fetched_over_several_lines(start_server: StartServer, name: s
     again = site.towline("get", "bank", "-r", "/out", str(made))
     assert again.returncode == 0, again.stderr
     assert under(made / "out") == TREE
+
+
+def test_lines_work_side_by_side_as_far_as_allowed(start_server: StartServer, tmp_path: Path) -> None:
+    """Three are asked for and `max_sessions` allows two: two are built.
+
+    On the terminal is a bar for all of them; on stdout, which is none, a line for each.
+    """
+    server = start_server("pyftpdlib")
+    site = Site(tmp_path / "site", server, endpoint={"max_sessions": 2})
+    for name in "abcd":
+        with (site.out / f"{name}.bin").open("wb") as file:
+            file.truncate(60_000_000)
+    target = tmp_path / "target"
+    target.mkdir()
+    screen, terminal = os.openpty()
+    with (
+        site.started("get", "bank", "/out/*.bin", str(target), "--sessions", "3", stderr=terminal) as getting,
+        ThreadPoolExecutor(1) as reader,
+    ):
+        os.close(terminal)
+        drawn = reader.submit(all_of, screen)
+        told = getting.communicate(timeout=60)[0]
+    assert getting.returncode == 0
+    assert "of 4 files" in drawn.result()
+    assert len(told.splitlines()) == 4
+    assert "\x1b" not in told
+    assert {path.name: path.stat().st_size for path in target.iterdir()} == {
+        f"{name}.bin": 60_000_000 for name in "abcd"
+    }
+    wait_until(lambda: server.connections() == 2)
+
+
+def all_of(screen: int) -> str:
+    """What was drawn on a terminal, until nobody has its other end any more (EIO)."""
+    drawn = b""
+    with contextlib.suppress(OSError):
+        while block := os.read(screen, 65536):
+            drawn += block
+    os.close(screen)
+    return drawn.decode()
+
+
+def test_a_file_that_changes_meanwhile_ends_with_5(start_server: StartServer, tmp_path: Path) -> None:
+    """Asked again, the server tells another time: nothing lands, nothing is kept, and the words say why."""
+    site = Site(tmp_path / "site", start_server("pyftpdlib"))
+    target = tmp_path / "target"
+    target.mkdir()
+    big = site.out / "big.bin"
+    with big.open("wb") as file:
+        file.truncate(400_000_000)
+    os.utime(big, (1_600_000_000, 1_600_000_000))
+    with site.started("get", "bank", "/out/big.bin", str(target)) as getting:
+        wait_until(lambda: any(path.stat().st_size for path in target.glob(".towline-get-*")))
+        os.utime(big, (1_700_000_000, 1_700_000_000))
+        told = getting.communicate(timeout=60)[1]
+    assert getting.returncode == 5, told
+    assert "/out/big.bin changed while it was being fetched" in told
+    assert list(target.iterdir()) == []
 
 
 def test_what_fails_is_told_and_the_rest_arrives(start_server: StartServer, tmp_path: Path) -> None:
