@@ -26,8 +26,9 @@ from workers.ftps.errors import (
     TlsRefused,
 )
 
-# The first byte of a TLS record that may answer a ClientHello: handshake, alert.
-_TLS_RECORDS = (b"\x16", b"\x15")
+# The first byte of a TLS record (RFC 8446 §5.1): change_cipher_spec, alert, handshake, application data.
+# Under TLS 1.2 a server that is quicker than we are has gone on to the first of them when we look.
+_TLS_RECORDS = (b"\x14", b"\x15", b"\x16", b"\x17")
 # OpenSSL's reasons that no second try changes: versions, ciphers, a client certificate that is wanted.
 _NO_COMMON_TLS = frozenset(
     {

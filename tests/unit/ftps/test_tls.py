@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import socket
 import ssl
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +20,12 @@ from hypothesis import strategies as st
 
 from tests.faults.acts import send
 from tests.faults.dialogue import Talk
-from tests.faults.scripted import ScriptedServer
+from tests.faults.scripted import VERSIONS, ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.server import TlsVersion
 from workers.ftps.connection import Connection
 from workers.ftps.errors import CertificateRefused, ConnectFailed, TlsRefused
+from workers.ftps.stream import Stream
 from workers.ftps.tls import Trust, normalised, not_after
 
 Script = Callable[..., ScriptedServer]
@@ -35,6 +40,37 @@ def test_the_facts_of_a_handshake(script: Script, connect: Connect, certificates
     assert "GCM" in line.tls.cipher
     assert line.tls.fingerprint == certificates.fingerprint
     assert line.tls.not_after is not None
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_server_quicker_than_the_client_is_no_clear_text(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, version: TlsVersion
+) -> None:
+    """A client kept from running finds the next flight there already: ChangeCipherSpec, without a ticket."""
+    shake = ssl.SSLSocket.do_handshake
+
+    def late(secure: ssl.SSLSocket, block: bool = False) -> None:
+        if secure.server_side or secure.gettimeout() != 0:
+            return shake(secure, block)
+        for _ in range(2):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                return shake(secure, block)
+            assert select.select([secure], [], [], 10)[0]
+        raise ssl.SSLWantReadError
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.chain, certificates.key)
+    context.options |= ssl.OP_NO_TICKET
+    context.maximum_version = VERSIONS[version]
+    with socket.create_server(("127.0.0.1", 0)) as door, ThreadPoolExecutor(1) as serving:
+        monkeypatch.setattr(ssl.SSLSocket, "do_handshake", late)
+        ours = socket.create_connection(door.getsockname())
+        theirs = serving.submit(context.wrap_socket, door.accept()[0], server_side=True)
+        client = ssl.create_default_context(cafile=str(certificates.ca_file))
+        stream = Stream(ours, "control", "localhost").secured(client, "localhost", time.monotonic() + 10)
+        with theirs.result(10):
+            assert stream.tls is not None
+        stream.close()
 
 
 def test_an_authority_nobody_trusts_is_refused(script: Script, tmp_path: Path) -> None:
