@@ -32,10 +32,10 @@ def wrong(text: str) -> list[str]:
     return found
 
 
-def test_there_are_the_three_locks() -> None:
-    """What runs, what tests and what builds."""
+def test_there_are_the_four_locks() -> None:
+    """What runs, what tests, what builds and what is measured against."""
     names = {lock.name for lock in LOCKS}
-    assert names == {"requirements.lock", "requirements-dev.lock", "requirements-build.lock"}
+    assert names == {f"requirements{what}.lock" for what in ("", "-dev", "-build", "-bench")}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
