@@ -56,6 +56,14 @@ class Sample:
     own_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SystemCalls:
+    """How many a run made. empty_reads: those of `total` that found nothing yet (EAGAIN)."""
+
+    total: int
+    empty_reads: int
+
+
 def run(
     command: Command,
     *,
@@ -98,8 +106,8 @@ def run(
     return Sample(wall_s, used.ru_utime + used.ru_stime, watch.server_cpu_s, watch.peak)
 
 
-def count_syscalls(command: Command, *, scratch: Path, limit_s: float) -> int | None:
-    """How many system calls a run makes; None where strace can't be had, or may not look."""
+def count_syscalls(command: Command, *, scratch: Path, limit_s: float) -> SystemCalls | None:
+    """The system calls of a run; None where strace can't be had, or may not look."""
     strace = shutil.which("strace")
     if strace is None:
         return None
@@ -109,8 +117,11 @@ def count_syscalls(command: Command, *, scratch: Path, limit_s: float) -> int | 
         run(traced, scratch=scratch, server_pid=os.getpid(), limit_s=limit_s)
     except TurnFailed:
         return None
-    total = re.search(r"^100\.00\s.*?(\d+)(?:\s+\d+)?\s+total$", summary.read_text(), re.MULTILINE)
-    return int(total[1]) if total else None
+    # "% time, seconds, usecs/call, calls, errors (or nothing), name"
+    rows = re.findall(r"^ *\S+ +\S+ +\d+ +(\d+) +(\d*) +(\w+)$", summary.read_text(), re.MULTILINE)
+    calls = sum(int(count) for count, _, name in rows if name != "total")
+    empty_reads = sum(int(errors or 0) for _, errors, name in rows if name == "read")
+    return SystemCalls(calls, empty_reads) if calls else None
 
 
 def surroundings(home: Path) -> dict[str, str]:

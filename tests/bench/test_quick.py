@@ -24,8 +24,13 @@ LIMIT_S = 60.0
 
 # What was counted when this was written, and a little: a round trip, or a call in ten, more is a fall back.
 MOST_TRIPS_A_FILE = 6.4
-MOST_CALLS_A_MIB = 185
-"""Two for a record of 16 KiB, its head and its body; waits and the writing of whole blocks come on top."""
+MOST_CALLS_A_MIB = 170
+"""Two for a record of 16 KiB, its head and its body; the writing of whole blocks comes on top. 147 were counted,
+and 190 where each record is written by itself."""
+CALLS_OF_A_WAIT = 2
+"""The read that finds nothing, and poll. They are no part of the count: how often data is waited for is the
+server's and the machine's doing, never on one day and forty times a MiB on another."""
+PAIRS = 3
 LEAST_SPEED_UP = 1.5
 """Of 40 small uploads over ftplib, which waits 40 ms for each; most of what is left is Python's start."""
 
@@ -96,16 +101,21 @@ def test_a_large_file_takes_no_more_system_calls_than_it_did(
     """Counted by strace, between a file of 4 and one of 12 MiB: what starting Python costs is left out."""
     if shutil.which("strace") is None:
         pytest.skip("this machine has no strace")
-    counts = []
-    for size in (4 * MIB, 12 * MIB):
-        with turns(request, tmp_path / str(size), certificates, (size,)) as near, near.next() as job:
-            command = contestants.towline_core(job)
-            counts.append(count_syscalls(command, scratch=job.scratch, limit_s=LIMIT_S))
-            near.check(job)
-    small, large = counts
-    if small is None or large is None:
-        pytest.skip("strace may not look at processes here")
-    assert (large - small) / 8 <= MOST_CALLS_A_MIB
+    for _ in range(PAIRS):
+        counts = []
+        for size in (4 * MIB, 12 * MIB):
+            with turns(request, tmp_path / str(size), certificates, (size,)) as near, near.next() as job:
+                command = contestants.towline_core(job)
+                counted = count_syscalls(command, scratch=job.scratch, limit_s=LIMIT_S)
+                near.check(job)
+            if counted is None:
+                pytest.skip("strace may not look at processes here")
+            counts.append(counted.total - CALLS_OF_A_WAIT * counted.empty_reads)
+            shutil.rmtree(tmp_path / str(size))
+        calls = (counts[1] - counts[0]) / 8
+        if calls <= MOST_CALLS_A_MIB:
+            break  # data that came in odd pieces is no fall back: that one shows in every pair
+    assert calls <= MOST_CALLS_A_MIB
 
 
 def test_small_uploads_are_much_faster_than_stock_ftplibs(

@@ -152,7 +152,8 @@ class _Round:
 
     def _count_syscalls(self, name: str) -> int | None:
         with self._turns.next() as job:
-            return count_syscalls(COMMANDS[name](job), scratch=job.scratch, limit_s=LIMIT_S)
+            counted = count_syscalls(COMMANDS[name](job), scratch=job.scratch, limit_s=LIMIT_S)
+        return counted.total if counted else None
 
     @staticmethod
     def _hidden(job: Job) -> dict[str, str]:
