@@ -25,8 +25,8 @@ LIMIT_S = 60.0
 # What was counted when this was written, and a little: a round trip, or a call in ten, more is a fall back.
 MOST_TRIPS_A_FILE = 6.4
 MOST_CALLS_A_MIB = 170
-"""Two for a record of 16 KiB, its head and its body; the writing of whole blocks comes on top. 147 were counted,
-and 190 where each record is written by itself."""
+"""Two for a record of 16 KiB, its head and its body; the writing of whole blocks comes on top. 147 were
+counted, and 190 where each record is written by itself."""
 CALLS_OF_A_WAIT = 2
 """The read that finds nothing, and poll. They are no part of the count: how often data is waited for is the
 server's and the machine's doing, never on one day and forty times a MiB on another."""
