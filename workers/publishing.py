@@ -12,7 +12,8 @@ nowhere is fetched again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -172,11 +173,11 @@ class Publisher:
             intents = self._ledger.publishing.intend([self._intent(one, final) for one, final in chosen])
             crashpoint("intended")
             renamed: list[Intent] = []
-            for intent in intents:
-                done = self._rename(by_path[intent.path_id], intent, landing)
-                if done is not None:
-                    renamed.append(done)
-                    crashpoint("renamed")
+            while intents:
+                taken = self._rename(intents, by_path, landing, renamed)
+                # Their names came to be used since they were chosen: other intents, which ask for the fence.
+                again = [self._intent(one, final) for one, final in self._choose(taken, landing)]
+                intents = self._ledger.publishing.intend(again) if again else []
             self._store.sync_folders([self._final(intent) for intent in renamed])
             crashpoint("folder-synced")
             self._ledger.publishing.published([self._fact(intent) for intent in renamed])
@@ -207,27 +208,48 @@ class Publisher:
                 chosen.append((one, final))
         return chosen
 
-    def _rename(self, one: Received, intent: Intent, landing: Landing) -> Intent | None:
-        """Rename under this intent, or under another where the name came to be used; None: not published."""
-        while True:
-            try:
-                self._store.publish(self._final(intent), intent.temp, replace=self._on_exists == "replace")
-                return intent
-            except TempGone:
-                # Somebody with a higher fence has taken it over; if not, it is ours to fetch again.
-                self._ledger.publishing.abandon(one.claim)
-                return None
-            except NameRefused as refusal:
-                self._ledger.publishing.abandon(one.claim)
-                landing.refused.append((one.claim, refusal))
-                return None
-            except Occupied:
-                self._ledger.publishing.abandon(one.claim)
-            again = [self._intent(*one_more) for one_more in self._choose([one], landing)]
-            accepted = self._ledger.publishing.intend(again) if again else []
-            if not accepted:
-                return None
-            [intent] = accepted
+    def _rename(
+        self, intents: Sequence[Intent], by_path: dict[int, Received], landing: Landing, renamed: list[Intent]
+    ) -> list[Received]:
+        """Give files their intents' names, adding to `renamed`; returns those whose name is taken meanwhile.
+
+        Raises StoreRefused: those that were renamed by then keep their open intents.
+        """
+        taken: list[Received] = []
+        for intent, why_not in self._side_by_side(intents):
+            if why_not is None:
+                renamed.append(intent)
+                crashpoint("renamed")
+                continue
+            # TempGone: somebody with a higher fence has taken it over; if not, it is ours to fetch again.
+            one = by_path[intent.path_id]
+            self._ledger.publishing.abandon(one.claim)
+            if isinstance(why_not, NameRefused):
+                landing.refused.append((one.claim, why_not))
+            elif isinstance(why_not, Occupied):
+                taken.append(one)
+        return taken
+
+    def _side_by_side(
+        self, intents: Sequence[Intent]
+    ) -> Iterator[tuple[Intent, TempGone | NameRefused | Occupied | None]]:
+        """Each with what kept it from getting its name, or None; several at once where the store is far."""
+        if self._store.side_by_side == 1:
+            yield from zip(intents, map(self._give_name, intents), strict=True)
+            return
+        pool = ThreadPoolExecutor(self._store.side_by_side, "towline-publish")
+        try:
+            yield from zip(intents, pool.map(self._give_name, intents), strict=True)
+        finally:
+            # After a failure what has been asked for is waited for, and nothing more is asked.
+            pool.shutdown(cancel_futures=True)
+
+    def _give_name(self, intent: Intent) -> TempGone | NameRefused | Occupied | None:
+        try:
+            self._store.publish(self._final(intent), intent.temp, replace=self._on_exists == "replace")
+        except (TempGone, NameRefused, Occupied) as why_not:
+            return why_not
+        return None
 
     def keep(self, claim: Claim, relative: bytes) -> None:
         """End a claim whose place is taken: nothing is published or announced, its source is left alone."""

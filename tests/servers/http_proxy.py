@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -35,6 +35,9 @@ class HttpProxy:
         self.faults: list[Fault] = []
         self.seen: list[tuple[str, str]] = []
         """Method and path of each request, in their order."""
+        self.most_at_once = 0
+        """Requests that were under way side by side."""
+        self._under_way = 0
         self._guard = threading.Lock()
         self._over = threading.Event()
         proxy = self
@@ -44,6 +47,10 @@ class HttpProxy:
 
             def _pass(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                with proxy._counted():
+                    self._pass_on(body)
+
+            def _pass_on(self, body: bytes) -> None:
                 fault = proxy._fault(self.command, self.path)
                 if fault is not None and fault.status is not None:
                     self._answer(fault.status, [], fault.body)
@@ -90,6 +97,17 @@ class HttpProxy:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._guard:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._under_way -= 1
 
     def _fault(self, method: str, path: str) -> Fault | None:
         with self._guard:

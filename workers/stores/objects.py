@@ -33,6 +33,8 @@ class ObjectFolder:
 
     durable = True
     """What a store has confirmed stays."""
+    side_by_side = 16
+    """Each is a request, and little but waiting: more did not bring more (tests/bench/objects.py)."""
 
     def __init__(
         self, url: str, *, route: str = "", on_exists: OnExists = "replace", hashing: bool = False

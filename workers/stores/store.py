@@ -71,6 +71,10 @@ class Store(Protocol):
     def durable(self) -> bool:
         """Whether what is published outlives a power cut."""
 
+    @property
+    def side_by_side(self) -> int:
+        """How many calls of `publish` may be under way at once, each in a thread of its own."""
+
     def open_temp(self, relative: bytes, temp: str, *, resume: bool) -> ReceivingTemp:
         """A temp for this file; with `resume` one that is there already is continued."""
 
