@@ -169,16 +169,18 @@ def fetch(
     tally: Tally,
     *,
     paths: Sequence[str] | None = None,
+    most: int | None = None,
     stop: StopFlag = STOP,
 ) -> Fetched | Skipped:
     """Move one batch of what is ready, or of `paths`: fetch and publish it, or for a push route send it.
 
+    most: so many files at most of what is ready, where the route's batch would be larger.
     The permit comes first, then the line, then the claims: what is claimed is worked on at once.
     Raises what `Session.run` raises; files that fail on their own account are in the outcome.
     """
     outcome = Outcome()
     try:
-        done = _fetch(process, route, tally, outcome, paths, stop)
+        done = _fetch(process, route, tally, outcome, paths, most, stop)
         if outcome.published:
             process.ledger.routes.taken_again(route.name)
         return done
@@ -212,6 +214,7 @@ def _fetch(
     tally: Tally,
     outcome: Outcome,
     paths: Sequence[str] | None,
+    most: int | None,
     stop: StopFlag,
 ) -> Fetched | Skipped:
     ledger = process.ledger
@@ -232,7 +235,7 @@ def _fetch(
             if nothing_ready:
                 _clear_sources(process, route, session, tally, stop)
                 return Fetched(outcome, more=False)
-            return _fetch_batch(process, route, session, tally, outcome, paths, stop)
+            return _fetch_batch(process, route, session, tally, outcome, paths, most, stop)
     except errors.EndpointBusy:
         return Skipped(route.name, "busy")
 
@@ -249,9 +252,11 @@ def _fetch_batch(
     tally: Tally,
     outcome: Outcome,
     paths: Sequence[str] | None,
+    most: int | None,
     stop: StopFlag,
 ) -> Fetched:
     ledger = process.ledger
+    files = min(route.batch.files, most or route.batch.files)
     if paths is None:
         session.run(lambda _line: None, name="open", tally=tally)
         largest = route.batch.bytes
@@ -260,7 +265,7 @@ def _fetch_batch(
         claims = ledger.claims.claim(
             route.name,
             route.target,
-            files=route.batch.files,
+            files=files,
             bytes=largest,
             lease_s=process.settings.lease,
             max_attempts=route.max_attempts,
@@ -283,7 +288,7 @@ def _fetch_batch(
     finally:
         janitor.release()
     _clear_sources(process, route, session, tally, stop)
-    return Fetched(outcome, more=paths is None and _filled(route, claims, largest))
+    return Fetched(outcome, more=paths is None and _filled(claims, files, largest))
 
 
 def _clear_sources(
@@ -333,10 +338,10 @@ def _stats(process: Process, route: Route, names: Sequence[bytes], tally: Tally)
     return [folder.look(below(route.source, name)) for name in names]
 
 
-def _filled(route: Route, claims: Sequence[Claim], largest: int) -> bool:
+def _filled(claims: Sequence[Claim], files: int, largest: int) -> bool:
     """Whether there may be more where these came from; a file that had to come alone says nothing."""
     return (
-        len(claims) >= route.batch.files
+        len(claims) >= files
         or sum(claim.size or 0 for claim in claims) >= largest
         or any(claim.alone for claim in claims)
     )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.servers.command import Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.waiting import wait_until
+from workers import rounds
+from workers.cli import main
+from workers.rounds import Fetched, Skipped
 
 StartServer = Callable[..., FtpServer]
 
@@ -47,6 +53,30 @@ def test_a_round_publishes_everything_once(
     # A line more for the second round, which has nothing to fetch.
     assert (server.logins() > 2) == (sessions == "3")
     assert server.logins() <= int(sessions) + 1
+
+
+def test_every_line_of_a_round_has_its_share(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine files, one batch for the route's settings, are two or three for each of three lines."""
+    site = Site(tmp_path, start_server("pyftpdlib"))
+    for name in "abcdefghi":
+        site.put(name)
+    monkeypatch.setenv("BANK_PASSWORD", site.password)
+    together, fetch = threading.Barrier(3), rounds.fetch
+    asked: list[int] = []
+
+    def fetch_together(*arguments: Any, most: int, **named: Any) -> Fetched | Skipped:
+        asked.append(most)
+        if len(asked) <= 3:
+            together.wait(60)
+        return fetch(*arguments, most=most, **named)
+
+    monkeypatch.setattr(rounds, "fetch", fetch_together)
+    command = ["run", "statements", "--sessions", "3", "--config", str(site.config)]
+    told = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert "9 files published" in told.stdout
+    assert sorted(asked[:3]) == [2, 2, 3]
 
 
 def test_a_round_looks_again_after_settle(start_server: StartServer, tmp_path: Path) -> None:

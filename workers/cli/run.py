@@ -83,7 +83,8 @@ def _round(process: Process, route: Route, sessions: int) -> int:
         others = [opened.enter_context(closing(Process(process.settings))) for _ in range(sessions - 1)]
         shares = [_Share(process, tally), *map(_Share, others)]
         stop = StopFlag()
-        works = [partial(_fetch_all, route, share, stop) for share in shares]
+        portions = _Portions(found.ready, sessions)
+        works = [partial(_fetch_all, route, share, portions, stop) for share in shares]
         failures = side_by_side(works, stop, what=route.name, showing=_shown(process, route))
     waiting = process.ledger.polls.work(route.name).waiting
     click.echo(_summary(route, found, shares, waiting))
@@ -127,14 +128,35 @@ def _shown(process: Process, route: Route) -> Iterator[Callable[[], None]]:
         yield lambda: now(_progress(process, route))
 
 
-def _fetch_all(route: Route, share: _Share, stop: StopFlag) -> None:
-    while not stop.begun and _fetched_something(route, share, stop):
+class _Portions:
+    """How many files a line takes next: its part of those that no line has, so that all end together.
+
+    The portions become smaller towards the end. They are sizes only: what is claimed the ledger decides.
+    """
+
+    def __init__(self, ready: int, lines: int) -> None:
+        self._left = ready
+        self._lines = lines
+        self._lock = threading.Lock()
+
+    def next(self, most: int) -> int:
+        """1 to `most` files; `most` once all that was ready at the beginning is given out."""
+        with self._lock:
+            if self._left <= 0:
+                return most
+            portion = min(most, -(-self._left // self._lines))
+            self._left -= portion
+            return portion
+
+
+def _fetch_all(route: Route, share: _Share, portions: _Portions, stop: StopFlag) -> None:
+    while not stop.begun and _fetched_something(route, share, portions.next(route.batch.files), stop):
         pass
 
 
-def _fetched_something(route: Route, share: _Share, stop: StopFlag) -> bool:
+def _fetched_something(route: Route, share: _Share, most: int, stop: StopFlag) -> bool:
     """Fetch one batch and add it up; False when there was nothing to fetch."""
-    done = rounds.fetch(share.process, route, share.tally, stop=stop)
+    done = rounds.fetch(share.process, route, share.tally, most=most, stop=stop)
     if isinstance(done, rounds.Skipped):
         share.busy = done.why == "busy"
         return False
