@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from workers.errors import ListingFailed, StoreRefused
 from workers.ftps.connection import Connection
-from workers.ftps.entry import Entry, as_told
+from workers.ftps.entry import Entry
 from workers.ftps.errors import Forbidden, Missing, Refused
 from workers.names import printable
 from workers.session import Session, Tally
@@ -46,7 +46,7 @@ class Listed:
     left_out: int = 0
     """Entries that were counted and not kept, since there were more than `look` was to keep: then all."""
     digest: str | None = None
-    """The same for two looks that found the same files, by their names, sizes and times; None: not taken."""
+    """The same for two looks to which the server has told the very same; None: not taken."""
 
     @property
     def count(self) -> int:
@@ -132,12 +132,10 @@ class _Content:
 
     def add(self, chunk: list[Entry]) -> None:
         """The next entries."""
-        told = [as_told(entry) for entry in chunk if entry.kind == "file"]
-        self.digest.update(repr(told).encode())
         if self._deep:
             self.shape = (self.shape + sum(map(tuple.__hash__, chunk))) & 0xFFFF_FFFF_FFFF_FFFF
             self.folders += [entry for entry in chunk if entry.kind == "dir"]
-            self._files = self._files or bool(told)
+            self._files = self._files or any(entry.kind == "file" for entry in chunk)
             self._unique = self._unique and all(entry.unique for entry in chunk)
         if self.kept and self.count + len(chunk) <= self._keep:
             self.entries += chunk
@@ -195,8 +193,9 @@ class _Walk:
     def _list(self, line: Connection, folder: _Folder) -> None:
         path = joined(self._top, folder.relative) if folder.relative else self._top
         content = _Content(self._depth > 0, self._keep - len(self._entries) if self._kept else 0)
+        content.digest.update(line.peer.zone.encode())  # by it the times of LIST are read
         try:
-            with line.listing(path) as listing:
+            with line.listing(path, hear=content.digest.update) as listing:
                 while chunk := list(islice(listing, _CHUNK)):
                     content.add(chunk)
         except Refused as refused:

@@ -14,6 +14,7 @@ from tests.servers.test_rounds import Begin, begin, fetched, polled
 from tests.waiting import wait_until
 from workers import rounds
 from workers.ledger.polls import Polls
+from workers.process import Process
 
 __all__ = ["begin"]  # a fixture
 
@@ -92,6 +93,24 @@ def test_other_rules_are_a_comparison(server: FtpServer, begin: Begin, tmp_path:
     process.close()
     process, route = begin(include=("*",), local=tmp_path / "other")
     assert polled(process, route).ready == 2, "of another target nothing is known yet"
+
+
+def test_another_time_zone_is_a_comparison(
+    server: FtpServer, begin: Begin, compared: Callable[[], int]
+) -> None:
+    """The same bytes, and other times that they may stand for."""
+    process, route = begin()
+    put(server, "a.xml")
+    for _ in range(3):
+        polled(process, route)
+    bank = process.settings.endpoints["bank"].model_copy(update={"timezone": "Europe/Berlin"})
+    moved = Process(process.settings.model_copy(update={"endpoints": {"bank": bank}}))
+    try:
+        compared()
+        assert polled(moved, route).ready == 1
+        assert compared() == 1
+    finally:
+        moved.close()
 
 
 def test_a_folder_that_shrinks_and_a_delivery_that_comes_again_are_seen(

@@ -30,7 +30,7 @@ from workers.ftps.errors import (
     Transient,
 )
 from workers.ftps.features import Features
-from workers.ftps.folder import Listing, bounded, curtailed, read_itself
+from workers.ftps.folder import Listing, Read, bounded, curtailed, overheard, read_itself
 from workers.ftps.inquiry import Stat, flights, stat_of, unique_of
 from workers.ftps.line import Line, Turn
 from workers.ftps.listing import BadLines, Entry, read_list, read_mlsd
@@ -45,7 +45,6 @@ __all__ = ["Connection", "Digest", "Listing", "Peer", "Stat"]
 _UNKNOWN_COMMAND = frozenset({500, 502, 504})
 
 # Blocks of a listing → its entries; lines that are none go to the second argument.
-_Read = Callable[[Iterable[memoryview], BadLines], Iterator[Entry]]
 
 
 class Connection:
@@ -254,27 +253,27 @@ class Connection:
 
     # -- transfers
 
-    def listing(self, path: bytes) -> Listing:
-        """The folder at `path`, by MLSD or else LIST.
+    def listing(self, path: bytes, *, hear: Callable[[memoryview], object] | None = None) -> Listing:
+        """The folder at `path`, by MLSD or else LIST. hear: is given its bytes as well, as they come.
 
         Raises Refused here; a listing that breaks off raises TransferBroken while it is iterated.
         """
         if self.features.mlsd:
             try:
-                return self._listing("MLSD", path, read_mlsd)
+                return self._listing("MLSD", path, overheard(read_mlsd, hear))
             except Refused as refused:
                 if refused.code not in _UNKNOWN_COMMAND:
                     raise
             self._line.features = replace(self.features, mlsd=False)
-        read = partial(read_list, now=time.time(), zone=self.peer.zone)
+        read = overheard(partial(read_list, now=time.time(), zone=self.peer.zone), hear)
         return Listing(self._list_rows(path, self._listing("LIST", path, read)), self._line.die)
 
-    def _listing(self, verb: str, path: bytes, read: _Read) -> Listing:
+    def _listing(self, verb: str, path: bytes, read: Read) -> Listing:
         with self._line.operation():
             data = self._line.begin(verb, path)
         return Listing(self._rows(verb, data, read), self._line.die)
 
-    def _rows(self, verb: str, data: Stream, read: _Read) -> Generator[Entry, None, str | None]:
+    def _rows(self, verb: str, data: Stream, read: Read) -> Generator[Entry, None, str | None]:
         """The entries of a listing under way; returns why it is not complete, None if it is."""
         bad = BadLines()
         with self._line.operation():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any, Literal, Self, cast
 
 from workers.ftps.times import parse_time_value
@@ -98,9 +97,6 @@ class Entry(tuple[bytes, Kind, "int | None", _Time, "bytes | None", "bytes | Non
         names = ("name", "kind", "size", "modified", "precision_s", "unique", "target")
         return f"Entry({', '.join(f'{n}={v!r}' for n, v in zip(names, self._values(), strict=True))})"
 
-
-# What two listings are compared by, as the server wrote it: name, size, time. Nothing is parsed for it.
-as_told = itemgetter(0, 2, 3)
 
 # Makes an Entry of name, kind, size, time value, unique fact and target, in half the time that a function of
 # our own would take: tuple's own constructor.

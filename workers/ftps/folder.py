@@ -16,6 +16,9 @@ MOST_LISTED = 1 << 30
 # How servers say, in a 226, that they left something out (Pure-FTPd at 10,000; vsftpd).
 _CURTAILED = ("truncated", "failed to open", "permission denied")
 
+Read = Callable[[Iterable[memoryview], BadLines], Iterator[Entry]]
+"""What makes entries of a listing's bytes."""
+
 
 class Listing:
     """Iterate it once for the entries of a folder; leaving it early gives the line up.
@@ -75,6 +78,19 @@ def bounded(blocks: Iterable[memoryview]) -> Iterator[memoryview]:
         if left < 0:
             raise TransferBroken(f"a listing longer than {MOST_LISTED} bytes")
         yield block
+
+
+def overheard(read: Read, hear: Callable[[memoryview], object] | None) -> Read:
+    """The same reading, each block of which is given to `hear` first."""
+    if hear is None:
+        return read
+
+    def passed_on(blocks: Iterable[memoryview]) -> Iterator[memoryview]:
+        for block in blocks:
+            hear(block)
+            yield block
+
+    return lambda blocks, bad: read(passed_on(blocks), bad)
 
 
 def read_itself(blocks: Iterable[memoryview], _: BadLines) -> Iterator[Entry]:
