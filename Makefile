@@ -38,7 +38,7 @@ test-all: .venv/installed-dev
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
 
 # TOWLINE_SOAK_VERSIONS=30000 for a longer one, TOWLINE_SOAK_SEED for the same again; docs/promise.md tells of it.
-soak: .venv/installed-dev
+soak: .venv/installed-bench
 	@$(BIN)/python -m tests.servers.packages || true
 	@TOWLINE_SOAK_RESULT=docs/soak.json $(BIN)/python -m pytest -m soak $(ARGS)
 	@$(BIN)/python -m tests.soak.page

@@ -310,6 +310,8 @@ def _of_store(route: Route, url: str) -> Iterator[Finding]:
     yield Finding(route.name, "target", f"{url} answers; mode and keep_mtime mean nothing there")
     # obstore can neither list nor abort the uploads of others.
     told = "what a killed worker leaves of one, a lifecycle rule of the bucket has to remove"
+    if url.startswith("az:"):
+        told = "what a killed worker leaves of one, Azure drops after a week"
     yield Finding(route.name, "uploads", told)
 
 

@@ -157,7 +157,10 @@ def test_a_refusal_tells_no_secret(proxy: HttpProxy, one: Fetching) -> None:
     proxy.faults = [Fault(PUTS, status=403, body=answer)]
     with pytest.raises(StoreRefused, match="AccessDenied; let these credentials") as told:
         one.fetch()
-    shown = f"{told.value!r} {told.value.__cause__!r}"
+    proxy.faults = [Fault(of("GET"), status=403, body=answer)]
+    with pytest.raises(StoreRefused, match="AccessDenied; let these credentials") as asked:
+        one.store.room_for(1)
+    shown = "".join(f"{failure.value!r} {failure.value.__cause__!r}" for failure in (told, asked))
     assert KEY not in shown
     assert SECRET not in shown
     assert {row.attempts for row in one.ledger.history.rows("statements", limit=9)} == {0}

@@ -134,6 +134,10 @@ class Bucket:
         """As a stranger does."""
         self.server.client.put_object(Bucket=self.name, Key=key, Body=content)
 
+    def delete(self, key: str) -> None:
+        """As its owner does, who needs the room."""
+        self.server.client.delete_object(Bucket=self.name, Key=key)
+
     def writings(self) -> dict[str, int]:
         """How often each key was written."""
         versions = self.server.client.list_object_versions(Bucket=self.name).get("Versions", [])

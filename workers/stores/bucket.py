@@ -47,10 +47,37 @@ _AFTER_THE_LAST = "\U0010ffff"
 
 _REMEDIES = {
     "NoSuchBucket": "make the bucket, or correct `local`",
+    "ContainerNotFound": "make the container, or correct `local`",
     "SlowDown": "it takes fewer requests than it gets: try later, or with fewer workers",
     "SignatureDoesNotMatch": "correct the secret key",
     "InvalidAccessKeyId": "correct the access key",
     "ExpiredToken": "renew the credentials",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """What obstore reads from the environment. endpoint: what leads to another store than the maker's own,
+    the likeliest name first. keys: what gives credentials."""
+
+    endpoint: tuple[str, ...]
+    keys: str
+
+    def named(self) -> str:
+        """The endpoint that the environment names, or ""."""
+        return next((told for name in self.endpoint if (told := os.environ.get(name))), "")
+
+
+_MAKERS = {
+    "s3": _Maker(
+        ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    "gs": _Maker(("GOOGLE_BASE_URL",), "GOOGLE_SERVICE_ACCOUNT"),
+    "az": _Maker(
+        ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+        "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    ),
 }
 
 
@@ -75,13 +102,14 @@ class Bucket:
         """Nothing is asked yet. Raises StoreRefused where the environment's settings can't be used."""
         self._url = url
         self._route = route
+        self._maker = _MAKERS[url.partition(":")[0]]
         try:
             profile = of_profile(os.environ) if url.startswith("s3:") else {}
         except ValueError as unreadable:
             raise StoreRefused(route, url, str(unreadable)) from None
         with self._told():
             # http:// is somebody's explicit choice of an endpoint; the stores' own are https.
-            endpoint = profile.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
+            endpoint = profile.get("endpoint") or self._maker.named()
             options: ClientConfig = {
                 "timeout": timedelta(seconds=_REQUEST_S),
                 "allow_http": endpoint.startswith("http://"),
@@ -151,7 +179,7 @@ class Bucket:
             yield
         except (exceptions.BaseError, OSError, ValueError) as failure:
             # The chain would bring the store's whole answer into logs and tracebacks.
-            raise StoreRefused(self._route, self._url, _reason(failure)) from None
+            raise StoreRefused(self._route, self._url, _reason(failure, self._maker)) from None
 
 
 def _version(found: Found) -> UpdateVersion:
@@ -163,21 +191,23 @@ def _version(found: Found) -> UpdateVersion:
     return version
 
 
-def _reason(failure: Exception) -> str:
+def _reason(failure: Exception, maker: _Maker) -> str:
     """What went wrong and what can be done, without the store's own words."""
     text = str(failure)
     code, status = _CODE.search(text), _STATUS.search(text)
     told = code[1] if code else status[1].strip() if status else type(failure).__name__
-    return f"{told}; {_REMEDIES.get(told) or _remedy(failure, status[1] if status else None, text)}"
+    return f"{told}; {_REMEDIES.get(told) or _remedy(failure, status[1] if status else None, text, maker)}"
 
 
-def _remedy(failure: Exception, status: str | None, text: str) -> str:
-    if isinstance(failure, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+def _remedy(failure: Exception, status: str | None, text: str, maker: _Maker) -> str:
+    # A listing that is refused is told by its status only.
+    refused = status is not None and status.startswith(("401", "403"))
+    if refused or isinstance(failure, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
         return "let these credentials list, read and write there"
     if isinstance(failure, FileNotFoundError):
         return _REMEDIES["NoSuchBucket"]
     if status is not None and status.startswith("5"):
         return "the store fails, and was asked again in vain: what is due is fetched later"
     if "credential" in text.lower():
-        return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives credentials"
-    return "see that its address (AWS_ENDPOINT_URL) is right and can be reached"
+        return f"set {maker.keys}, or run where a role gives credentials"
+    return f"see that its address ({maker.endpoint[0]}) is right and can be reached"
