@@ -5,9 +5,9 @@
 
 # What does the work, and what is given to it: make demo ARGS="--seconds 30", make test ARGS="-k listing".
 ARGS ?=
-# Most tests wait for a peer, so two of them can run side by side even on two cores. A file's tests stay together: they
-# share servers. JOBS=0 runs them one after the other.
-JOBS ?= 2
+# Most tests wait for a peer, so three of them can run side by side even on two cores. A file's tests stay together:
+# they share servers. JOBS=0 runs them one after the other.
+JOBS ?= 3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # The first Python on PATH that is new enough and can make a venv (Debian keeps ensurepip in python3-venv).

@@ -27,7 +27,9 @@ VERBS = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.long) for name in NAMES[1:])]
+)
 def test_a_wrong_password_is_tried_once(start_server: StartServer, name: str, tmp_path: Path) -> None:
     """Whichever verbs follow, each ends with 4, the server sees one attempt, and nobody the password."""
     server = start_server(name)

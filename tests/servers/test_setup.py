@@ -45,7 +45,7 @@ def test_missing_server_skips_at_home_and_fails_in_ci(tmp_path: Path) -> None:
     assert "vsftpd: this machine has no apt-get" in in_ci.stdout
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.long), "2"])
 def test_server_without_a_passed_test_fails_the_run(workers: str) -> None:
     """The counts are right with and without xdist, and one of zero fails a run that has to have them all."""
     options = ("-n", workers)

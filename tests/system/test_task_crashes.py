@@ -23,15 +23,8 @@ ROUTE = "in"
 WITHIN = 60.0  # seconds, on a busy machine
 
 
-@pytest.mark.parametrize(
-    "at",
-    [
-        "task-ended",
-        pytest.param("task-begun", marks=pytest.mark.long),
-        pytest.param("published", marks=pytest.mark.long),
-        pytest.param("source-removed", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("at", ["task-ended", "task-begun", "published", "source-removed"])
 def test_a_process_of_the_pool_killed_at_a_tasks_end_breaks_no_promise(
     start_server: Callable[..., FtpServer], valkey: Valkey, tmp_path: Path, at: str
 ) -> None:

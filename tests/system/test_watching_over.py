@@ -6,6 +6,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 from tests.system.stack import READY_WITHIN, Stack, endpoint
@@ -14,6 +16,7 @@ from tests.waiting import wait_until
 ROUTE = {"endpoint": "bank", "remote": "/out", "every": "1h", "batch": {"files": 2}}
 
 
+@pytest.mark.long
 def test_what_a_listing_adds_to_ready_files_is_hinted_for_as_well(
     start_server: Callable[..., FtpServer], valkey: Valkey, tmp_path: Path
 ) -> None:

@@ -19,7 +19,10 @@ from workers.ledger.tables import metadata
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """The database below: every test of the ledger runs on both (`scene.ONLY_SQLITE` keeps it from that)."""
+    """The database below: every test of the ledger runs on both (`scene.ONLY_SQLITE` keeps it from that).
+
+    `scene.SLOW_ON_POSTGRESQL` puts the second among the long tests.
+    """
     return str(request.param)
 
 

@@ -32,6 +32,10 @@ from workers.ledger import (
 
 ROUTE, TARGET = "statements", "/data/statements"
 ONLY_SQLITE = pytest.mark.parametrize("kind", ["sqlite"])
+SLOW_ON_POSTGRESQL = pytest.mark.parametrize(
+    "kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
+)
+"""Processes and crowds: on both databases as well, on the second with the long tests."""
 """For tests of what only SQLite has."""
 REPOSITORY = Path(__file__).parents[3]
 

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from tests.unit.ledger.scene import ONLY_SQLITE, Other, Scene, names
+from tests.unit.ledger.scene import ONLY_SQLITE, SLOW_ON_POSTGRESQL, Other, Scene, names
 from workers.errors import LedgerRefused
 from workers.ledger import Ledger
 from workers.ledger.engine import Database, refuse_network_disk
@@ -168,6 +168,7 @@ def test_a_newer_ledger_is_refused(url: str, home: Path) -> None:
     assert found == "9999"
 
 
+@SLOW_ON_POSTGRESQL
 def test_four_processes_may_open_a_ledger_that_is_not_there_yet(bare_url: str, home: Path) -> None:
     """One of them makes it, the others wait for it, all have the same."""
     with ExitStack() as ends, ThreadPoolExecutor(4) as threads:

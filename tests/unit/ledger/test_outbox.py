@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.unit.ledger.scene import ROUTE, Clock, Other, Scene, done
+from tests.unit.ledger.scene import ROUTE, SLOW_ON_POSTGRESQL, Clock, Other, Scene, done
 from workers.ledger import Announcement, FollowOn
 
 THEN = FollowOn("billing.ingest", "billing")
@@ -64,6 +64,7 @@ def test_a_fetch_sends_what_is_its_own_routes(scene: Scene) -> None:
     assert paths(taken(scene, route=ROUTE)) == ["/a"]
 
 
+@SLOW_ON_POSTGRESQL
 def test_senders_at_the_same_time_take_different_rows(live: Scene, other: Callable[[], Other]) -> None:
     """Three processes empty one outbox: each file is taken once."""
     names = [b"/%03d" % number for number in range(200)]

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.ledger.scene import ROUTE, TARGET, Other, Scene, names
+from tests.unit.ledger.scene import ROUTE, SLOW_ON_POSTGRESQL, TARGET, Other, Scene, names
 from tests.waiting import wait_until
 from workers.ledger import State
 
 Start = Callable[[], Other]
+
+pytestmark = SLOW_ON_POSTGRESQL
 
 
 def test_a_killed_owners_claims_are_free_at_once(live: Scene, other: Start) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.ledger.scene import Clock, Other, Scene
+from tests.unit.ledger.scene import SLOW_ON_POSTGRESQL, Clock, Other, Scene
 from tests.waiting import wait_until
 from workers.ledger import Ledger, LineFacts
 from workers.ledger.permits import FORGET_PLACE_S, Standing
@@ -109,6 +109,7 @@ def test_who_does_not_come_when_it_is_its_turn_is_passed(scene: Scene, second: S
     assert take(second)
 
 
+@SLOW_ON_POSTGRESQL
 def test_eight_that_ask_once_a_tick_are_served_in_the_order_they_came(
     crowd: list[Scene], clock: Clock
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_permit_lasts_as_long_as_it_is_renewed(scene: Scene, second: Scene, cl
     assert scene.ledger.permits.renew({"bank": None}, lease_s=LEASE_S) == set()
 
 
+@SLOW_ON_POSTGRESQL
 def test_what_a_killed_process_held_is_free_at_once(live: Scene, other: Callable[[], Other]) -> None:
     """Its lock file is free: nobody waits for a lease of a minute."""
     holder = other()
@@ -160,6 +162,7 @@ def test_a_closed_ledger_gives_its_permits_back(scene: Scene, second: Scene) -> 
     assert take(scene)
 
 
+@SLOW_ON_POSTGRESQL
 def test_many_processes_asking_at_once_never_hold_more_than_the_limit(
     live: Scene, other: Callable[[], Other]
 ) -> None:

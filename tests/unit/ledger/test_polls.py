@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.ledger.scene import ROUTE, TARGET, Clock, Scene, names
+from tests.unit.ledger.scene import ROUTE, SLOW_ON_POSTGRESQL, TARGET, Clock, Scene, names
 from workers.ledger import Appeared, Change, Changed, Counts, Ledger, Poll, Seen, StalePoll, State, Vanished
 
 
@@ -187,6 +187,7 @@ def test_changes_are_held_against_what_happened_meanwhile(scene: Scene) -> None:
     assert scene.known()[b"/b"].state is State.PUBLISHED
 
 
+@SLOW_ON_POSTGRESQL
 def test_a_large_listing_is_applied_in_chunks_and_whole(scene: Scene) -> None:
     """Chunks are made by time; none is lost or applied twice."""
     paths = [b"/%06d" % number for number in range(5000)]

@@ -172,7 +172,7 @@ class TwoOwners(RuleBasedStateMachine):
 
 
 TwoOwners.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
