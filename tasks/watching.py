@@ -101,6 +101,8 @@ class Watch:
             "route": self._route,
             "files": tally.files,
             "bytes": tally.bytes,
+            "total_files": tally.total_files,
+            "total_bytes": tally.total_bytes,
             "rate": round((tally.bytes - had) / max(now - before, 0.001)),
             "reconnects": tally.reconnects,
         }

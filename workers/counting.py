@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,9 +31,20 @@ class Tally:
     reconnects: int = 0  # lines rebuilt with success
     files: int = 0  # moved whole; not yet published, perhaps
     bytes: int = 0  # of files, moved over the line
+    total_files: int = 0  # claimed to be moved
+    total_bytes: int | None = (
+        0  # of those, parts included that are here already; None where a size is not known
+    )
     heeds_breaker: bool = False
     """An endpoint known to be down fails the task at once; polls and people try all the same."""
     started: float = field(default_factory=time.monotonic)
+
+    def expects(self, sizes: Sequence[int | None]) -> None:
+        """So many files more are to be moved, of these sizes."""
+        self.total_files += len(sizes)
+        known = [size for size in sizes if size is not None]
+        whole = self.total_bytes is not None and len(known) == len(sizes)
+        self.total_bytes = (self.total_bytes or 0) + sum(known) if whole else None
 
     @property
     def elapsed_s(self) -> float:

@@ -279,6 +279,7 @@ def _fetch_batch(
         return Fetched(outcome, more=False)
     janitor = process.janitor
     janitor.hold(claim.path_id for claim in claims)
+    tally.expects([claim.size for claim in claims])
     try:
         work = Work(route, session, ledger, tally, stop, janitor.holds)
         if route.direction == "pull":

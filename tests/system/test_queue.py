@@ -70,8 +70,9 @@ def test_a_cancelled_fetch_leaves_the_file_as_it_found_it(slow: Slow) -> None:
     running, queued = slow.send(paths=["/large"]), slow.send(paths=["/large"])
     wait_until(lambda: running.state == "PROGRESS" and running.info["bytes"] > 0, WITHIN, what="progress")
     facts = running.info
-    assert set(facts) == {"route", "files", "bytes", "rate", "reconnects", "seconds"}
-    assert (facts["route"], facts["files"]) == ("in", 0)
+    counts = {"files", "bytes", "total_files", "total_bytes", "rate", "reconnects"}
+    assert set(facts) == {"route", "seconds"} | counts
+    assert (facts["route"], facts["files"], facts["total_files"], facts["total_bytes"]) == ("in", 0, 1, SIZE)
     assert 0 < facts["rate"] < SIZE
     for task in (queued, running):
         ended = slow.stack.towline("submit", "cancel", task.id)
@@ -136,7 +137,7 @@ def test_waiting_shows_how_far_it_is(slow: Slow) -> None:
         os.close(terminal)
         shown = ""
         try:
-            while shown.count("0 files, ") < 3:
+            while shown.count("0 of 1 file, ") < 3:
                 shown += os.read(screen, 4096).decode(errors="replace")
             [task_id] = [word for word in shown.split() if word.count("-") == 4][:1]
             assert slow.stack.towline("submit", "cancel", task_id).returncode == 0
@@ -154,7 +155,7 @@ def test_waiting_shows_how_far_it_is(slow: Slow) -> None:
     slow.proxy.data.rate = SIZE // 4
     plain = slow.stack.towline("submit", "fetch", "in", "/large", "--wait")
     assert plain.returncode == 0, plain.stderr
-    assert plain.stderr.count("towline.fetch: 0 files, ") == 1
+    assert plain.stderr.count("towline.fetch: 0 of ") == 1
     assert "\x1b" not in plain.stderr
     assert "1 file published" in plain.stdout
 

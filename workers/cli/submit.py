@@ -239,10 +239,9 @@ _PROGRESS = "PROGRESS"
 
 def _so_far(task: str, facts: dict[str, Any]) -> str:
     rebuilt = f", line rebuilt {facts['reconnects']}×" if facts["reconnects"] else ""
-    return (
-        f"{task}: {counted(facts['files'], 'file')}, {amount(facts['bytes'])}, "
-        f"{amount(facts['rate'])}/s{rebuilt}"
-    )
+    files = f"{facts['files']} of {counted(facts['total_files'], 'file')}"
+    of = f" of {amount(facts['total_bytes'])}" if facts["total_bytes"] is not None else ""
+    return f"{task}: {files}, {amount(facts['bytes'])}{of}, {amount(facts['rate'])}/s{rebuilt}"
 
 
 def _polled(outcome: dict[str, Any]) -> str:
