@@ -156,7 +156,7 @@ def test_a_file_that_is_too_large_for_the_disk_holds_nothing_up(
 
     def watch(change: Change) -> None:
         made.extend([change.folder] if change.call == "create" else [])
-        if change.call == "write" and change.at and len(made) == 1:
+        if change.call == "write" and len(made) == 1:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
     way.disk.watch = watch
