@@ -1,5 +1,6 @@
 """A whole fleet for the soak: three workers, beat, broker, a ledger in PostgreSQL, three real servers behind
-proxies, and a route of each kind on each of them, with its writer and its watcher."""
+proxies, and a route of each kind on each of them, with its writer and its watcher. All its routes pull, or
+all push."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import os
 import signal
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 from tests.faults.proxy import CuttingProxy
 from tests.servers.postgres import Postgres
@@ -23,7 +24,7 @@ from workers.ledger import Ledger
 SERVERS = ("vsftpd", "proftpd", "pure-ftpd")
 WORKERS = ("transfers-1", "transfers-2", "transfers-3")
 LEASE_S = 2.0
-AFTER = {"keep": "keep", "delete": "delete", "move": "move:/{}/archive"}
+AFTER = {"keep": "keep", "delete": "delete", "move": "move:{}/archive"}
 
 # Nothing here is worth waiting half a minute for: a line that fell into a black hole is one of many faults.
 PATIENCE = {
@@ -40,8 +41,15 @@ class Fleet:
     """Runs from `with` on. Whoever strikes it repairs it; `supervise` starts again what has ended."""
 
     def __init__(
-        self, folder: Path, servers: dict[str, FtpServer], valkey: Valkey, postgres: Postgres
+        self,
+        folder: Path,
+        servers: dict[str, FtpServer],
+        valkey: Valkey,
+        postgres: Postgres,
+        *,
+        direction: Literal["pull", "push"] = "pull",
     ) -> None:
+        self.direction = direction
         self.servers = servers
         self.valkey = valkey
         self.postgres = postgres
@@ -50,6 +58,7 @@ class Fleet:
         self.writers: dict[str, Writer] = {}
         self.frozen: set[str] = set()
         routes = {f"{server}-{kind}": (server, after) for server in servers for kind, after in AFTER.items()}
+        self.folders = {name: self._folders(folder, name, server) for name, (server, _) in routes.items()}
         self.stack = Stack(
             folder / "stack",
             valkey.url(),
@@ -58,12 +67,11 @@ class Fleet:
                 for name, server in servers.items()
             },
             routes={
-                name: {
+                name: self._ends(name, after)
+                | {
                     "endpoint": server,
-                    "remote": f"/{name}/out",
                     "every": "4s",
                     "settle": "1s",
-                    "after": after.format(name),
                     "max_attempts": 1000,
                 }
                 for name, (server, after) in routes.items()
@@ -75,15 +83,34 @@ class Fleet:
         for worker in WORKERS:
             work = ["-Q", "towline.transfers", "-c", "1"]
             self.stack.commands[worker] = ["worker", "-n", f"{worker}@%h", *work]
-        folders = []
-        for name, (server, _) in routes.items():
-            there = servers[server].root / name
-            there.mkdir()
-            one = Folders(name, there / "out", self.stack.landing(name), there / "archive")
+        for name, one in self.folders.items():
+            one.source.parent.mkdir()
             self.writers[name] = Writer(name, one.source, self.journal)
-            folders.append(one)
-        self.watcher = Watcher(folder / "desk", *folders)
+        self.watcher = Watcher(folder / "desk", *self.folders.values())
         self._running = ExitStack()
+
+    def _folders(self, folder: Path, name: str, server: str) -> Folders:
+        """Where a route's files come from and go to; what the server's account may write is made here."""
+        there = self.servers[server].root / name
+        if self.direction == "pull":
+            return Folders(name, there / "out", folder / f"in-{name}", there / "archive")
+        there.mkdir()
+        there.chmod(0o777)
+        return Folders(name, folder / name / "out", there, folder / name / "archive")
+
+    def _ends(self, name: str, after: str) -> dict[str, Any]:
+        """The keys of a route that say where its files are."""
+        if self.direction == "pull":
+            remote, local, above = f"/{name}/out", str(self.folders[name].target), f"/{name}"
+        else:
+            remote, local = f"/{name}", str(self.folders[name].source)
+            above = str(self.folders[name].source.parent)
+        return {
+            "direction": self.direction,
+            "remote": remote,
+            "local": local,
+            "after": after.format(above),
+        }
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -113,10 +140,12 @@ class Fleet:
             for name, writer in self.writers.items():
                 found += [f"{name}: {line}" for line in books.unfinished(ledger, name)]
                 landed = {
-                    Path(os.fsdecode(row.path)).name
+                    os.fsdecode(row.path.rpartition(b"/")[2])
                     for row in ledger.history.rows(name, limit=1_000_000)
                     if row.latest and row.sha256
                 }
+                if self.direction == "push":  # upkeep's, within a round or two
+                    found += [f"{name}: {temp}" for temp in books.temps(self.folders[name].target)]
                 cleared = not name.endswith("keep")
                 found += [f"{name}: {file}" for file in writer.names() if cleared or file not in landed]
         return found
@@ -139,7 +168,11 @@ class Fleet:
         with self.ledger() as ledger:
             for name in self.writers:
                 rows += books.published(ledger, name)
-                temps += books.orphans(ledger, name, self.stack.landing(name))
+                target = self.folders[name].target
+                if self.direction == "pull":
+                    temps += books.orphans(ledger, name, target)
+                else:
+                    temps += books.temps(target)
         return verdict(self.journal, self.watcher, rows, temps)
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,8 +32,8 @@ from tests.witness.writer import Writer
 FAULT_EVERY_S = 2.0
 FIRST_WITHIN_S = 120.0
 QUIET_WITHIN_S = 600.0
-NAMES = 300
-"""Of each route: so many, that most versions are fetched before they are replaced."""
+NUMBERS = tuple(f"{number}.xml" for number in range(300))
+"""Of each route's files: so many, that most versions are fetched before they are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,10 @@ class Result:
 class Soak:
     """Writes at a steady pace and strikes every two seconds, as its seed draws it."""
 
-    def __init__(self, fleet: Fleet, seed: int) -> None:
+    def __init__(self, fleet: Fleet, seed: int, names: Sequence[str] = NUMBERS) -> None:
+        """names: of each route's files."""
         self._fleet = fleet
+        self._names = names
         self._draw = random.Random(seed)
         self._seed = seed
         self._faults: Counter[str] = Counter()
@@ -86,7 +88,7 @@ class Soak:
             versions=fleet.journal.count(),
             published=len(fleet.watcher.appearances),
             workers=len(WORKERS),
-            servers=SERVERS,
+            servers=tuple(fleet.servers),
             duration_s=round(over_at - self._began, 1),
             quiet_after_s=round(time.monotonic() - over_at, 1),
             asked_again=asked_again,
@@ -100,7 +102,7 @@ class Soak:
         draw = self._draw
         body = draw.randrange(200, 20_000) if draw.random() < 0.97 else draw.randrange(500_000, 3_000_000)
         there = writer.names()
-        name = f"{draw.randrange(NAMES)}.xml"
+        name = draw.choice(self._names)
         chance = draw.random()
         if chance < 0.8 or not there:
             writer.put(name, body)

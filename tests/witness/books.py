@@ -12,6 +12,7 @@ from workers.ledger import Ledger
 from workers.ledger.states import State
 from workers.ledger.tables import paths, versions
 from workers.ledger.values import temp_name
+from workers.names import parsed
 from workers.stores.local import LocalFolder
 from workers.stores.naming import TEMP_PREFIX
 
@@ -22,7 +23,7 @@ _ALL = 1_000_000
 def published(ledger: Ledger, route: str) -> list[Row]:
     """What it has published, by final name; what was kept in favour of another has no bytes."""
     return [
-        Row(route, Path(row.local).name, row.sha256)
+        Row(route, os.fsdecode(parsed(row.local).rpartition(b"/")[2]), row.sha256)
         for row in ledger.history.rows(route, limit=_ALL)
         if row.local and row.sha256
     ]
@@ -43,12 +44,13 @@ def orphans(ledger: Ledger, route: str, target: Path) -> list[str]:
     Whoever claims a path next takes over what the dead have left for it. Where nobody will, since the file is
     gone, that is upkeep's, after a while; here it is done at once.
     """
-    left = _temps(target) - _of_the_gone(ledger, route)
+    left = temps(target) - _of_the_gone(ledger, route)
     LocalFolder(target).sweep(ledger.claims.temps(route, str(target)), idle=0.0)
-    return sorted(left | _temps(target))
+    return sorted(left | temps(target))
 
 
-def _temps(target: Path) -> set[str]:
+def temps(target: Path) -> set[str]:
+    """The temps that lie in a folder now."""
     return {file.name for file in target.glob(f"{os.fsdecode(TEMP_PREFIX)}*")}
 
 
