@@ -18,13 +18,10 @@ import psutil
 
 from tests.faults.scripted import ScriptedServer
 from workers.ftps.connection import Connection
-from workers.ftps.control import LOOKING_LEAKS
 from workers.ledger import Ledger
 from workers.session import Session, Tally
 from workers.settings import Endpoint
 
-LOOKS = 10_000
-"""So many that what the heap has free already, a MiB or so, does not make the leak look smaller."""
 WARM_UP = 100
 """Rebuilds, until caches and heaps have found their size."""
 
@@ -57,30 +54,12 @@ def main() -> None:
                     early = held()
             late = held()
             builds = {reason.value: count for reason, count in session.counters.builds.items()}
-            leak = leak_of_a_look(session, tally)
-    print(json.dumps({"early": early, "late": late, "leak": leak, "builds": builds}))
+    print(json.dumps({"early": early, "late": late, "builds": builds}))
 
 
 def names(line: Connection) -> set[bytes]:
     with line.listing(b"/") as listing:
         return {entry.name for entry in listing}
-
-
-def leak_of_a_look(session: Session, tally: Tally) -> float:
-    """Bytes that one look at a TLS session leaks here (docs/decisions/0005); 0 on Pythons that are mended."""
-    if not LOOKING_LEAKS:
-        return 0.0
-
-    def look(line: Connection) -> float:
-        names(line)
-        secure = line._line.control.stream.tls
-        assert secure is not None
-        before = held()["rss"]
-        for _ in range(LOOKS):
-            assert secure.session is not None
-        return (held()["rss"] - before) / LOOKS
-
-    return session.run(look, name="look", tally=tally)
 
 
 def held() -> dict[str, int]:

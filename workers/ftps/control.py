@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 import ssl
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from workers.ftps.errors import BadName, Forbidden, LineLost, Missing, ProtocolError, Refused
+from workers.ftps.resuming import Resumption
 from workers.ftps.stream import Stream
 from workers.ftps.verbs import ASIDE, GREETING, TRANSFER, VERBS
 
@@ -24,12 +24,6 @@ from workers.ftps.verbs import ASIDE, GREETING, TRANSFER, VERBS
 MAX_LINE = 16 * 1024
 # The longest reply of many lines; a FEAT has about one KiB, a talkative banner some more.
 MAX_REPLY = 256 * 1024
-
-# Each look at SSLSocket.session leaks some 7 KiB, a gigabyte in 150,000 files, and 3.11 will never be mended
-# (https://github.com/python/cpython/issues/116810). There a session is looked at anew only so often; servers
-# renew tickets far more rarely, if at all.
-LOOKING_LEAKS = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
-_SESSION_KEPT_S = 300.0
 
 _FIRST_DIGITS = b"12345"
 # The commands to which 530 says something of the login they ask for …
@@ -152,9 +146,8 @@ def refusal(verb: str, reply: Reply) -> Refused:
 class Control:
     """Writes commands, and hands out replies in the order in which their commands were written.
 
-    answered_at: monotonic time of the last reply. session_ends_at: monotonic time after which the TLS session
-    that was looked at last may be refused; None as long as none was. telnet: each 0xFF is sent twice. wire:
-    told each line, with all of `conceal` made unreadable.
+    answered_at: monotonic time of the last reply. resumption: what data channels resume; None in clear text.
+    telnet: each 0xFF is sent twice. wire: told each line, with all of `conceal` made unreadable.
     """
 
     def __init__(
@@ -173,9 +166,7 @@ class Control:
         self._asides = 0  # NOOPs whose replies may come at any time, or never
         self._heard = False  # something has come since the last command was written
         self._buffer = memoryview(bytearray(MAX_LINE))
-        self._session: ssl.SSLSession | None = None
-        self._session_seen = 0.0
-        self.session_ends_at: float | None = None
+        self.resumption = Resumption(stream.tls) if stream.tls is not None else None
         self._conceal = conceal
         self._wire = wire
 
@@ -300,17 +291,6 @@ class Control:
         secure = self.stream.tls
         return self._parser.holds_bytes or (secure is not None and secure.pending() > 0)
 
-    @property
-    def session(self) -> ssl.SSLSession | None:
-        """The TLS session as it is now: under TLS 1.3 it comes, and is renewed, with what is read."""
-        secure, now = self.stream.tls, time.monotonic()
-        if secure is None:
-            return None
-        if not LOOKING_LEAKS or self._session is None or now - self._session_seen >= _SESSION_KEPT_S:
-            self._session, self._session_seen = secure.session, now
-            self.session_ends_at = _end_of(self._session, now)
-        return self._session
-
     def _must_be_silent(self) -> None:
         """Nothing is owed, so nothing may have come. Raises LineLost (end of line, 421), ProtocolError."""
         # What came together with the last reply is looked at first: a 421 explains the end that follows it.
@@ -336,14 +316,6 @@ class Control:
         for secret in self._conceal:
             text = text.replace(secret, "***")
         self._wire(f"{direction} {text}")
-
-
-def _end_of(session: ssl.SSLSession | None, now: float) -> float | None:
-    """When a TLS session will be too old to be resumed, with a tenth of its life to spare (monotonic)."""
-    if session is None:
-        return None
-    life = min(session.timeout, session.ticket_lifetime_hint or session.timeout)
-    return now + session.time - time.time() + life * 0.9
 
 
 def _shown(line: bytes) -> str:

@@ -148,7 +148,8 @@ class Line:
     @property
     def session_ends_at(self) -> float | None:
         """Monotonic time after which data channels may be refused; None as long as there was none."""
-        return self._control.session_ends_at if self._control is not None else None
+        resumption = self._control.resumption if self._control is not None else None
+        return resumption.ends_at if resumption is not None else None
 
     # -- operations
 
@@ -268,7 +269,7 @@ class Line:
         assert plain is not None
         try:
             self._data = plain.secured(
-                context, self._host, self._reply_deadline(), session=self.control.session
+                context, self._host, self._reply_deadline(), resumption=self.control.resumption
             )
         except Transient as failure:
             raise self._explained(verb, failure) from failure

@@ -25,6 +25,7 @@ from workers.ftps.errors import (
     ProtocolError,
     TlsRefused,
 )
+from workers.ftps.resuming import Resumption
 
 # The first byte of a TLS record (RFC 8446 §5.1): change_cipher_spec, alert, handshake, application data.
 # Under TLS 1.2 a server that is quicker than we are has gone on to the first of them when we look.
@@ -106,7 +107,7 @@ class Stream:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout_s * 1000))
 
     def secured(
-        self, context: ssl.SSLContext, host: str, until: float, *, session: ssl.SSLSession | None = None
+        self, context: ssl.SSLContext, host: str, until: float, *, resumption: Resumption | None = None
     ) -> Stream:
         """Shake hands, and return the stream that speaks TLS; this one must not be used any more.
 
@@ -121,9 +122,10 @@ class Stream:
                 server_hostname=host,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
-                session=session,
             )
             sock = secure
+            if resumption is not None:
+                resumption.offer(secure)
             _shake_hands(secure, until, doing)
         except (OSError, ValueError) as error:
             told = _translated(error, sock, doing)

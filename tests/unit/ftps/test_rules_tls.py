@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -14,6 +17,7 @@ from tests.faults.dialogue import Talk
 from tests.faults.scripted import ScriptedServer, server_context
 from tests.servers.certificates import Certificates
 from tests.servers.server import TlsVersion
+from workers.ftps import resuming
 from workers.ftps.connection import Connection
 from workers.ftps.errors import CertificateRefused, Refused, TransferBroken
 from workers.ftps.states import State
@@ -26,6 +30,19 @@ FILE = b"ten bytes!" * 3000
 
 def nowhere(_: memoryview) -> None:
     """A sink."""
+
+
+@contextmanager
+def unsecured(line: Connection) -> Iterator[ssl.SSLSocket]:
+    """A TLS socket of the line's context, before its handshake."""
+    context = line._line._context
+    assert context is not None
+    ours, theirs = socket.socketpair()
+    with (
+        theirs,
+        context.wrap_socket(ours, server_hostname="localhost", do_handshake_on_connect=False) as data,
+    ):
+        yield data
 
 
 # -- R7: TLS on data
@@ -82,12 +99,67 @@ def test_r7_two_lines_share_no_session(script: Script, connect: Connect) -> None
 
 def test_r7_resuming_leaks_no_memory(script: Script, connect: Connect) -> None:
     """Looking at a session leaks 7 KiB in Python 3.11 (field note 12): 10,000 files must not take 70 MB."""
-    control = connect(script())._line.control
+    line = connect(script())
+    resumption = line._line.control.resumption
+    assert resumption is not None
     process = psutil.Process()
-    before = process.memory_info().rss
-    for _ in range(10_000):
-        assert control.session is not None
-    assert process.memory_info().rss - before < 20_000_000
+    with unsecured(line) as data:
+        before = process.memory_info().rss
+        for _ in range(10_000):
+            resumption.offer(data)
+    assert process.memory_info().rss - before < 5_000_000
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("attribute", "closed"), [("_OPENSSL", None), ("_openssl_of", lambda _: None)], ids=["linked", "laid out"]
+)
+def test_r7_a_session_is_resumed_where_openssl_is_out_of_reach(
+    script: Script,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    version: TlsVersion,
+    attribute: str,
+    closed: object,
+) -> None:
+    """By Python's own way then, and on Pythons where each look leaks, the session is kept for minutes."""
+    monkeypatch.setattr(resuming, "LOOKING_LEAKS", True)
+    monkeypatch.setattr(resuming, attribute, closed)
+    line = connect(script(tls_version=version, files={b"/x": FILE}))
+    for _ in range(2):
+        line.retrieve(b"/x", nowhere, size=len(FILE))
+    assert (line.data_resumed, line.data_fresh) == (2, 0)
+    resumption = line._line.control.resumption
+    assert resumption is not None
+    with unsecured(line) as data:
+        resumption.offer(data)
+        first = data.session
+        monkeypatch.setattr(resuming, "_KEPT_S", 0.0)
+        resumption.offer(data)
+        assert first is not data.session is not None
+
+
+def test_r7_the_session_that_is_offered_is_the_current_one(
+    script: Script, connect: Connect, certificates: Certificates
+) -> None:
+    """Under TLS 1.3 it comes with what is read after the handshake: what was offered before is not kept."""
+    line = connect(script())
+    context = line._line._context
+    assert context is not None
+    ours, theirs = socket.socketpair()
+    with ThreadPoolExecutor(1) as other, unsecured(line) as data:
+        accepted = other.submit(server_context(certificates).wrap_socket, theirs, server_side=True)
+        control = context.wrap_socket(ours, server_hostname="localhost")
+        with control, accepted.result() as server:
+            resumption = resuming.Resumption(control)
+            offered = []
+            for _ in range(2):
+                resumption.offer(data)
+                offered.append(data.session.id if data.session is not None else b"")
+                server.sendall(b"a")
+                control.recv(1)
+            assert control.session is not None
+            assert offered[0] != offered[1] == control.session.id
 
 
 def test_r7_the_command_goes_before_the_handshake(script: Script, connect: Connect) -> None:
