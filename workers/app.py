@@ -28,6 +28,7 @@ def build(config: settings.Settings) -> Celery:
         include=["tasks.poll", "tasks.fetch", "tasks.push", "tasks.probe", "tasks.upkeep"],
         set_as_current=True,
     )
+    app.Task.Request = "workers.acknowledging:Delivery"  # by name: only a worker needs it
     app.conf.update(options(config, broker.find(config)), beat_schedule=beat_schedule.entries(config))
     app.towline = config
     lifecycle.connect(app, config)

@@ -122,15 +122,43 @@ def test_a_broker_that_restarts_empty(scene: Scene) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.xfail(
-    strict=False,
-    reason="kombu logs that it couldn't acknowledge and goes on: a worker whose messages were all in work "
-    "takes none until they become visible",
-)
 def test_a_broker_whose_lines_are_half_open(scene: Scene) -> None:
     """A firewall has forgotten them: nobody says so, and each side's deadline has to find out."""
     assert scene.line.swallow_control() > 0
     scene.ends_well(SILENCE)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_worker_that_cannot_acknowledge_its_only_message_takes_the_next(
+    start_server: Callable[..., FtpServer], valkey: Valkey, tmp_path: Path
+) -> None:
+    """Its acknowledgement is the first thing it says on lines that have become half-open meanwhile."""
+    server = start_server("vsftpd")
+    for name in ("a", "b"):
+        (server.root / name).write_bytes(os.urandom(2 * RATE))
+    with (
+        CuttingProxy.before(server) as proxy,
+        CuttingProxy(valkey.port, (), address="127.0.0.3", target=valkey.host) as line,
+        Stack(
+            tmp_path,
+            valkey.url().replace(valkey.host, line.address),
+            results=valkey.url(),  # on which nothing has to be waited for
+            endpoints={"bank": endpoint(server, host=proxy.address)},
+            routes={"slow": {"endpoint": "bank", "remote": "/", "every": "1h"}},
+        ) as stack,
+    ):
+        # A heartbeat, every two seconds, would find the lines dead before it.
+        stack.commands["transfers"].append("--without-heartbeat")
+        stack.start("transfers")
+        proxy.data.rate = RATE
+        for name in ("a", "b"):
+            stack.send("fetch", "transfers", route="slow", paths=[f"/{name}"])
+        wait_until(lambda: proxy.data.bytes_down > RATE, WITHIN, what="the first is under way")
+        assert line.swallow_control() > 0
+        wait_until(lambda: stack.landed("slow") == {b"a"}, WITHIN, what="the first file")
+        wait_until(lambda: stack.landed("slow") == {b"a", b"b"}, SILENCE, what="the second file")
+        assert digests(stack.landing("slow")) == digests(server.root)
 
 
 @pytest.mark.long
