@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from tests.servers.fetching import Fetching
-from tests.servers.s3 import S3, Bucket, point_at
+from tests.servers.s3 import KEY, S3, SECRET, Bucket, point_at
 from tests.servers.server import FtpServer
 from workers import findings
 from workers.errors import StoreRefused
 from workers.process import Process
 from workers.settings import Settings
+from workers.stores.objects import ObjectFolder
 
 BIG = 20 << 20
 """More than is held in memory, and more than two parts."""
@@ -139,6 +140,36 @@ def test_a_bucket_that_is_not_there_stops_the_batch(ftp: FtpServer, tmp_path: Pa
             ask()
     assert [row.attempts for row in one.ledger.history.rows("statements", limit=5)] == [0]
     one.close()
+
+
+def test_a_profile_leads_to_the_store(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys and its endpoint, from the files in ~/.aws, where the environment has none."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_PROFILE", "bank")
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/credentials").write_text(
+        f"[bank]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
+    )
+    (tmp_path / ".aws/config").write_text(
+        f"[profile bank]\nregion = us-east-1\nendpoint_url = {bucket.server.url}\n"
+    )
+    assert ObjectFolder(f"s3://{bucket.name}/in", route="r").size_of(b"a") is None
+    bucket.put("in/a", b"12345")
+    assert ObjectFolder(f"s3://{bucket.name}/in", route="r").size_of(b"a") == 5
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_an_endpoint_without_tls_is_taken_by_any_of_its_names(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whoever writes http:// there means it."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv(name, bucket.server.url)
+    ObjectFolder(f"s3://{bucket.name}/in", route="r").room_for(1)
 
 
 @pytest.mark.parametrize("there", [True, False])
