@@ -44,6 +44,7 @@ def verdicts(results: Results) -> Iterator[Verdict]:
     yield from _lines_far(rows)
     yield from _recovery(results)
     yield from _memory(rows)
+    yield from _objects(results)
 
 
 def faster(row: Row, ours: str, names: Sequence[str]) -> tuple[str, Ratio] | None:
@@ -143,6 +144,14 @@ def _memory(rows: Iterable[Row]) -> Iterator[Verdict]:
         if row.told["work"].startswith("memory") and row.values(RUN, "peak_bytes"):
             peak = max(row.values(RUN, "peak_bytes")) / MIB
             yield Verdict(row.told["title"], where(row), "RSS under 100 MiB", f"{peak:.0f} MiB", peak < 100)
+
+
+def _objects(results: Results) -> Iterator[Verdict]:
+    bar = "≥ 0.8 of the same into a folder, or of what the store alone takes"
+    for place, rates in results.special.get("objects", {}).items():
+        bounds = zip(rates["the store alone"], rates["into a folder"], strict=True)
+        part = ratio(rates["into it"], [min(pair) for pair in bounds])
+        yield Verdict("small files into an object store", place, bar, str(part), part.median >= 0.8)
 
 
 def _verdict(row: Row, bar: str, found: tuple[str, Ratio] | None, reached: bool | None) -> Verdict:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.bench.items import Scale
 from tests.bench.limits import limits
+from tests.bench.objects import objects
 from tests.bench.phases import small_file
 from tests.bench.recovery import recovery
 from tests.bench.trips import round_trips
@@ -18,4 +19,5 @@ SPECIALS: dict[str, Callable[[Path, Certificates, Scale], Any]] = {
     "round-trips": round_trips,
     "recovery": recovery,
     "phases": small_file,
+    "objects": objects,
 }
