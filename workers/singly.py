@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,10 +33,10 @@ Progress = Callable[[int, int | None], None]
 
 
 class TempTaken(Exception):
-    """The temporary file is gone, and we have not renamed it."""
+    """The temporary file is in use, or gone, and we have not renamed it."""
 
     def __str__(self) -> str:
-        return "its temporary file was taken away; does another call move the same file?"
+        return "its temporary file is in use or was taken away; does another call move the same file?"
 
 
 def download(
@@ -63,7 +65,10 @@ def download(
         raise Missing("SIZE", 550, "no such file")
     wanted = Wanted(path, stat.size, stat.modified, stat.precision_s, unique)
     name = _temp_name("get", session, printable(path), stat.size, stat.modified, unique)
-    temp = folder.open_temp(relative, name, resume=True)
+    try:
+        temp = folder.open_temp(relative, name, resume=True)
+    except TempGone:
+        raise TempTaken from None
     try:
         progress(temp.size, wanted.size)
         receive(session, wanted, temp, tally=tally, go_on=go_on, progress=progress)
@@ -107,7 +112,8 @@ def upload(
     """Send the file `relative` of a local folder to the path `below` in the remote folder `top`.
 
     Folders on the way below `top` are made. It goes to a temp beside its final name, is proven by SIZE there,
-    where it was gone on with also by a digest that the server tells, and is renamed. made: as for
+    where it was gone on with also by a digest that the server tells, and is renamed. While another call sends
+    the same file, the temp is this call's alone, and nobody goes on with it later. made: as for
     `make_folders`; keep, go_on: as for `download`. Raises FileNotFoundError where the source is gone,
     SourceChanged, HashDiffers, Refused, NameRefused, TempTaken, StoreRefused, and what `Session.run` raises.
     """
@@ -118,8 +124,12 @@ def upload(
     with contextlib.closing(file):
         if keep and session.run(lambda line: there_now(line, [path]), name="stat", tally=tally):
             return None
-        version = (printable(path), printable(source.located(relative)), file.size, file.stat.modified)
-        temp = beside(path, _temp_name("put", session, *version))
+        local = f"{socket.gethostname()}:{printable(source.located(relative))}"
+        name = _temp_name("put", session, printable(path), local, file.size, file.stat.modified)
+        goes_on = file.reserve()
+        if not goes_on:
+            name = f"{name}-{secrets.token_hex(4)}"
+        temp = beside(path, name)
         try:
             went_on_from = store(
                 session,
@@ -127,7 +137,7 @@ def upload(
                 file,
                 shown=path,
                 resumes=True,
-                begun=True,
+                begun=goes_on,
                 tally=tally,
                 go_on=go_on,
                 prepare=lambda line: make_folders(line, top, below, made),

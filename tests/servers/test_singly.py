@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from tests.servers.certificates import Certificates
 from tests.servers.fetching import Fetching
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
+from workers import singly
+from workers.depositing import rename
 from workers.errors import ReconnectFailed
 from workers.ftps.errors import Missing
 from workers.receiving import Changed, Receipt
@@ -225,3 +229,41 @@ def test_an_upload_keeps_what_is_there_where_that_is_asked_for(
     assert send(one, tmp_path, theirs, keep=True) is None
     assert {path.name: path.read_bytes() for path in server.root.iterdir()} == {"a": b"theirs"}
     assert len(server.stored()) == 1
+
+
+def test_two_uploads_of_one_file_to_one_name_share_nothing(
+    start_server: StartServer, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is half through when the first, proven whole, gets its name: both end whole, and whoever
+    looks in between sees no half of either."""
+    server = start_server("vsftpd")
+    server.root.chmod(0o777)
+    content = os.urandom(4_000_000)
+    (tmp_path / "a").write_bytes(content)
+    first, second = opened(server), opened(server)
+    half, go_on = threading.Event(), threading.Event()
+
+    def waits(sent: int, _: int | None) -> None:
+        if sent > 2_000_000 and not half.is_set():
+            half.set()
+            assert go_on.wait(60)
+
+    with ThreadPoolExecutor(1) as beside:
+        others: list[Future[Receipt | None]] = []
+
+        def renamed(*arguments: Any, **keys: Any) -> bool:
+            if not others:
+                others.append(beside.submit(send, second, tmp_path, waits))
+                assert half.wait(60)
+            return rename(*arguments, **keys)
+
+        monkeypatch.setattr(singly, "rename", renamed)
+        try:
+            receipts = [send(first, tmp_path, lambda *_: None)]
+            assert (server.root / "a").read_bytes() == content
+        finally:
+            go_on.set()
+        receipts += [other.result(60) for other in others]
+    assert [one.bytes for one in receipts if one is not None] == [len(content)] * 2
+    assert (server.root / "a").read_bytes() == content
+    assert os.listdir(server.root) == ["a"]  # noqa: PTH208

@@ -10,6 +10,7 @@ some file systems keep whole seconds (FAT even ones): a time without a fraction 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import stat
@@ -83,6 +84,17 @@ class SourceFile:
     def is_unchanged(self) -> bool:
         """Whether nobody has written to the open file since."""
         return _stat(os.fstat(self._file)) == self.stat
+
+    def reserve(self) -> bool:
+        """Whether nobody else has reserved this file; then it is ours until it is closed.
+
+        False also where the file system has no locks. Nobody who does not ask is kept from anything (flock).
+        """
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Idempotent."""
