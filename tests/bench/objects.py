@@ -28,6 +28,7 @@ SIZE = 10 * KIB
 THREADS = (4, 8, 16, 32)
 """Puts side by side; the quickest number counts as what the store takes."""
 LINES = (1, 4)
+LIMIT_S = 600.0
 STORES: dict[str, Callable[[Path, int], S3]] = {"moto": S3, "rclone serve s3": S3.of_rclone}
 ALONE, FOLDER = "the store alone", "into a folder"
 
@@ -76,7 +77,7 @@ class _Turn:
         site = Site(self._folder / local.partition(":")[0], self._server, route={"local": local})
         site.towline("routes")  # makes the ledger, which users have already
         began = time.perf_counter()
-        ran = site.towline("run", "statements", "--sessions", str(self._lines))
+        ran = site.towline("run", "statements", "--sessions", str(self._lines), limit_s=LIMIT_S)
         took = time.perf_counter() - began
         if ran.returncode or f"{self._count:,} files published" not in ran.stdout:
             raise TurnFailed(ran.stderr or ran.stdout)

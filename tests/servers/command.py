@@ -71,7 +71,9 @@ class Site:
         with open(os.path.join(os.fsencode(self.out), os.fsencode(name)), "wb") as file:  # noqa: PTH118, PTH123
             file.write(content)
 
-    def towline(self, *arguments: str, password: str | None = None) -> subprocess.CompletedProcess[str]:
+    def towline(
+        self, *arguments: str, password: str | None = None, limit_s: float = LIMIT_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
         return subprocess.run(
             _command(arguments),
@@ -79,7 +81,7 @@ class Site:
             env=self._environment(password),
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
 

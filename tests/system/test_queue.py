@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -216,7 +217,8 @@ def test_a_push_tells_how_far_it_is_and_is_cancelled_alike(
         assert (out / "large").exists()
 
         proxy.data.rate = None
-        sent = stack.send("push", "transfers", route="orders", paths=["large"]).get(timeout=WITHIN)
-        assert sent["published"] == 1
+        sent = stack.towline("submit", "push", "orders", "large", "--wait", "--json")
+        assert sent.returncode == 0, sent.stderr
+        assert json.loads(sent.stdout)["files"][0]["remote"] == "/in/large"
         assert (server.root / "in" / "large").stat().st_size == size
         assert not (out / "large").exists()
