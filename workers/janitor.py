@@ -40,12 +40,15 @@ class Janitor:
         self._thread = threading.Thread(target=self._work, name="towline-janitor", daemon=True)
         self._thread.start()
 
-    def hold(self, path_ids: Iterable[int]) -> None:
-        """These paths were claimed just now; their leases are fresh."""
+    def hold(self, path_ids: Iterable[int], *, asked_at: float) -> None:
+        """These paths were claimed; asked_at: monotonic, before the ledger was asked for them.
+
+        Not the time of this call: a process may freeze between the ledger's answer and it.
+        """
         with self._guard:
             self._held = frozenset(path_ids)
-            self._renewed_at = time.monotonic()
-            self._due_at = self._renewed_at + self._lease / 3
+            self._renewed_at = asked_at
+            self._due_at = asked_at + self._lease / 3
         self.wake()
 
     def release(self) -> None:

@@ -131,11 +131,16 @@ class Publisher:
         return Receipt(claim.path, intent.size, intent.sha256, parsed(intent.final))
 
     def _finish(self, final: bytes, intent: Intent) -> bool:
-        """The rename that was due; False when its place has been taken."""
+        """The rename that was due; False when its place has been taken.
+
+        Where the temp is gone since we looked, somebody with a higher fence has done it, and told the ledger.
+        """
         try:
             self._store.publish(final, intent.temp, replace=self._on_exists == "replace")
         except Occupied:
             return False
+        except TempGone:
+            pass
         return True
 
     def _must_be_the_same_folder(self, claim: Claim, final: bytes) -> None:

@@ -262,6 +262,7 @@ def _fetch_batch(
         largest = route.batch.bytes
         if route.direction == "pull":
             largest = min(largest, room.for_next(route, ledger, process.store(route)))
+        asked_at = time.monotonic()
         claims = ledger.claims.claim(
             route.name,
             route.target,
@@ -274,11 +275,12 @@ def _fetch_batch(
         wanted = _admit(process, route, paths, outcome, tally)
         if route.direction == "pull":
             room.for_these(route, ledger, process.store(route), wanted)
+        asked_at = time.monotonic()
         claims = ledger.claims.claim_versions(wanted, lease_s=process.settings.lease)
     if not claims:
         return Fetched(outcome, more=False)
     janitor = process.janitor
-    janitor.hold(claim.path_id for claim in claims)
+    janitor.hold((claim.path_id for claim in claims), asked_at=asked_at)
     tally.expects([claim.size for claim in claims])
     try:
         work = Work(route, session, ledger, tally, stop, janitor.holds)

@@ -23,6 +23,7 @@ from workers.ledger.values import Claim
 from workers.publishing import Publisher, Received
 from workers.receiving import Changed, Receipt, Wanted, asked_again, is_still, receive
 from workers.stores.naming import NameRefused, below
+from workers.stores.store import TempGone
 from workers.stores.temp import TooLarge
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class _Batch:
         except NameRefused as refusal:
             self._ends.failed(claim, str(refusal))
             return
+        except TempGone:
+            return  # somebody with a higher fence has this file
         try:
             receive(
                 self._session,

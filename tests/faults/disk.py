@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from workers.stores import local, place, renaming, temp
+from workers.stores import local, place, renaming, sole, temp
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Disk:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Have the stores use it until the test ends."""
-        for module in (local, place, renaming, temp):
+        for module in (local, place, renaming, sole, temp):
             patch.setattr(module, "os", self)
         step = renaming._renameat2
 

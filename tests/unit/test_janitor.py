@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -37,8 +38,9 @@ def lease_until(ledger: Ledger) -> float:
 def test_a_lease_is_renewed_for_as_long_as_it_is_held(ledger: Ledger) -> None:
     """A transfer of three leases' length keeps its claim; nobody else can take the path."""
     with closing(Janitor(ledger, LEASE_S, lambda: [])) as janitor:
+        asked_at = time.monotonic()
         [claim] = ledger.claims.claim(ROUTE, TARGET, files=1, bytes=1 << 30, lease_s=LEASE_S)
-        janitor.hold([claim.path_id])
+        janitor.hold([claim.path_id], asked_at=asked_at)
         first = lease_until(ledger)
         wait_until(lambda: lease_until(ledger) >= first + 2 * LEASE_S, what="renewed for two leases' time")
         assert janitor.holds(claim.path_id)
@@ -48,8 +50,9 @@ def test_a_lease_is_renewed_for_as_long_as_it_is_held(ledger: Ledger) -> None:
 def test_a_lease_that_somebody_else_has_taken_is_known_to_be_lost(ledger: Ledger, tmp_path: Path) -> None:
     """The holder stops at its next block instead of writing into another's temp."""
     with closing(Janitor(ledger, LEASE_S, lambda: [])) as janitor:
+        asked_at = time.monotonic()
         [claim] = ledger.claims.claim(ROUTE, TARGET, files=1, bytes=1 << 30, lease_s=LEASE_S)
-        janitor.hold([claim.path_id])
+        janitor.hold([claim.path_id], asked_at=asked_at)
         ledger.claims.give_back([claim])
         other = Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3", state_dir=tmp_path)
         with closing(other):
@@ -61,8 +64,9 @@ def test_a_lease_that_somebody_else_has_taken_is_known_to_be_lost(ledger: Ledger
 def test_a_holder_that_cannot_renew_stops_before_its_lease_ends(ledger: Ledger) -> None:
     """With its thread gone (a stand-in for a ledger out of reach), `holds` says no in time."""
     janitor = Janitor(ledger, LEASE_S, lambda: [])
+    asked_at = time.monotonic()
     [claim] = ledger.claims.claim(ROUTE, TARGET, files=1, bytes=1 << 30, lease_s=LEASE_S)
-    janitor.hold([claim.path_id])
+    janitor.hold([claim.path_id], asked_at=asked_at)
     janitor.close()
     until = lease_until(ledger)
     wait_until(lambda: not janitor.holds(claim.path_id), what="given up")
@@ -83,11 +87,12 @@ def test_a_ledger_that_was_away_ends_no_janitor(ledger: Ledger, monkeypatch: pyt
     with closing(Janitor(ledger, LEASE_S, lambda: [session])) as janitor:
         with monkeypatch.context() as meanwhile:
             meanwhile.setattr(ledger.claims, "renew", lambda _: away("renewal"))
-            janitor.hold([7])
+            janitor.hold([7], asked_at=time.monotonic())
             wait_until(lambda: set(met) == {"keep-alive", "renewal"}, what="both failed")
             janitor.release()
+        asked_at = time.monotonic()
         [claim] = ledger.claims.claim(ROUTE, TARGET, files=1, bytes=1 << 30, lease_s=LEASE_S)
-        janitor.hold([claim.path_id])
+        janitor.hold([claim.path_id], asked_at=asked_at)
         first = lease_until(ledger)
         wait_until(lambda: lease_until(ledger) > first, what="renewed")
 
@@ -95,7 +100,7 @@ def test_a_ledger_that_was_away_ends_no_janitor(ledger: Ledger, monkeypatch: pyt
 def test_what_is_released_is_not_held(ledger: Ledger) -> None:
     """After a batch, nothing is renewed that has ended."""
     with closing(Janitor(ledger, LEASE_S, lambda: [])) as janitor:
-        janitor.hold([7])
+        janitor.hold([7], asked_at=time.monotonic())
         assert janitor.holds(7)
         janitor.release()
         assert not janitor.holds(7)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.stores.boot import written_since_boot
+from workers.stores import sole
 from workers.stores.naming import TEMP_PREFIX, NameRefused, numbered, parts
 from workers.stores.place import NAME_FAULTS, Place
 from workers.stores.renaming import rename_unless_taken
@@ -23,9 +23,7 @@ from workers.stores.temp import Temp
 if TYPE_CHECKING:
     from workers.settings import Route
 
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OLD_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SYNC_THREADS = 8
 """fsyncs of one group that run side by side; the journal then commits several in one go."""
 _BLOCK = 512
@@ -81,17 +79,18 @@ class LocalFolder:
         """A temp beside the final name `relative`; with `resume` one that is there already is continued.
 
         What stands under the temp's name and isn't a plain file of one name (a planted link, say) is removed,
-        never written to. Folders on the way are made. Raises NameRefused, StoreRefused.
+        never written to. Folders on the way are made. Raises NameRefused, StoreRefused; TempGone where it is
+        open already, or taken over.
         """
         name = temp.encode()
         try:
             with self._place.folder(relative, make=True) as (folder, _):
-                file = _continued(folder, name) if resume else None
+                file = sole.continued(folder, name) if resume else None
                 if file is None:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=folder)
-                    # 0600 until it is whole: nobody reads a half file by accident.
-                    file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+                    file = sole.made(folder, name)
+                if not sole.hold(folder, name, file):
+                    os.close(file)
+                    raise TempGone
                 return Temp(os.dup(folder), file, name, self._place.refused)
         except (FileNotFoundError, FileExistsError) as meddled:
             raise self._place.refused(meddled) from meddled
@@ -115,16 +114,16 @@ class LocalFolder:
     def adopt(self, relative: bytes, old: str, new: str) -> bool:
         """Rename what a lower fence left to the new fence's name; False when there is nothing to go on with.
 
-        What was left before this machine's last start is removed: a power cut may have made holes in it.
+        Where a worker still has it open, it is copied. What was left before this machine's last start is
+        removed: a power cut may have made holes in it.
         """
         if not self._place.is_there():
             return False  # it died before it made the folder
-        with contextlib.suppress(FileNotFoundError), self._place.folder(relative) as (folder, _):
-            if not written_since_boot(os.stat(old, dir_fd=folder, follow_symlinks=False)):
-                os.unlink(old, dir_fd=folder)
-                return False
-            os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
-            return True
+        try:
+            with contextlib.suppress(FileNotFoundError), self._place.folder(relative) as (folder, _):
+                return sole.take_over(folder, old.encode(), new.encode())
+        except FileExistsError as meddled:
+            raise self._place.refused(meddled) from meddled
         return False
 
     def remove_temp(self, relative: bytes, temp: str) -> None:
@@ -256,22 +255,6 @@ class LocalFolder:
                 if not self.deep:
                     folders.clear()
         return removed
-
-
-def _continued(folder: int, name: bytes) -> int | None:
-    """The temp that is there, opened; None when there is none, or none that can be gone on with."""
-    try:
-        file = os.open(name, _OLD_FILE, dir_fd=folder)
-    except OSError as failure:
-        if failure.errno in (errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            return None
-        raise
-    facts = os.fstat(file)
-    # A second name (a hard link) would have our bytes land under it as well.
-    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1 and written_since_boot(facts):
-        return file
-    os.close(file)
-    return None
 
 
 def _folder_mode(mode: int) -> int:

@@ -15,7 +15,7 @@ OnExists = Literal["replace", "keep", "version"]
 
 
 class TempGone(Exception):
-    """There is nothing to publish: a later claimant has taken the temp over, or has published it."""
+    """The temp is another's: a later claimant has taken it over, or has published it."""
 
 
 class Occupied(Exception):
@@ -76,7 +76,7 @@ class Store(Protocol):
         """How many calls of `publish` may be under way at once, each in a thread of its own."""
 
     def open_temp(self, relative: bytes, temp: str, *, resume: bool) -> ReceivingTemp:
-        """A temp for this file; with `resume` one that is there already is continued."""
+        """A temp for this file; with `resume` one that is there already is continued. Raises TempGone."""
 
     def temp_facts(self, relative: bytes, temp: str) -> tuple[int, str] | None:
         """Size and SHA-256 of a temp; None when there is none."""
@@ -85,7 +85,10 @@ class Store(Protocol):
         """Whether what lies there was published from this temp; None where files don't tell."""
 
     def adopt(self, relative: bytes, old: str, new: str) -> bool:
-        """Bring what a lower fence left under the new fence's name; False when there is nothing."""
+        """Bring what a lower fence left under the new fence's name; False when there is nothing.
+
+        What is there then is out of the reach of a worker that still has the old one open.
+        """
 
     def remove_temp(self, relative: bytes, temp: str) -> None:
         """Remove a temp, if it is there."""
