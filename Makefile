@@ -22,7 +22,7 @@ help:
 	@echo 'make mutants   bugs planted in copies of the code, each of which a test has to notice; ARGS=skip_fsync: one'
 	@echo 'make check     format, lint, types, direction of imports'
 	@echo 'make fuzz      the parsers under a coverage-guided fuzzer, ten minutes each; make fuzz FUZZ_SECONDS=60'
-	@echo 'make bench     Towline beside curl, lftp, rclone and ftplib; hours. ARGS=--quick: two minutes'
+	@echo 'make bench     Towline beside curl, lftp, rclone and ftplib; hours. ARGS="--minutes 40", ARGS=--quick: two'
 	@echo 'make lock      pin the newest versions that pyproject.toml allows'
 
 demo: .venv/installed

@@ -9,20 +9,23 @@ from statistics import median
 from tests.bench.figures import Ratio, ratio
 from tests.bench.items import MIB
 from tests.bench.results import Results, Row
-from tests.bench.turns import BARE, FLEET, OTHERS
+from tests.bench.turns import BARE, FLEET, OTHERS, RUN
 
-RUN, CORE = "towline run", "towline's protocol alone"
+CORE = "towline's protocol alone"
+FLAT = 1.1
+"""Memory that is flat within so much: the interpreter's heap has a mood of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One line of the table. reached: None where it was not measured."""
+    """One line of the table. reached: None where it was not measured. row: whose profile tells why."""
 
     work: str
     where: str
     bar: str
     measured: str
     reached: bool | None
+    row: Row | None = None
 
 
 def verdicts(results: Results) -> Iterator[Verdict]:
@@ -45,6 +48,7 @@ def verdicts(results: Results) -> Iterator[Verdict]:
     yield from _recovery(results)
     yield from _memory(rows)
     yield from _objects(results)
+    yield from _rows(results)
 
 
 def faster(row: Row, ours: str, names: Sequence[str]) -> tuple[str, Ratio] | None:
@@ -71,7 +75,7 @@ def _big(row: Row) -> Iterator[Verdict]:
         cpu = ratio(row.values(RUN, "client_cpu_s"), row.values("curl", "client_cpu_s"))
         core = median(row.values(CORE, "client_cpu_s")) / median(row.values("curl", "client_cpu_s"))
         told = f"{cpu} × curl's; without digest and ledger {core:.2f}"
-        yield Verdict(row.told["title"], where(row), "client CPU ≤ curl's", told, cpu.low <= 1)
+        yield Verdict(row.told["title"], where(row), "client CPU ≤ curl's", told, cpu.low <= 1, row)
 
 
 def _small(row: Row) -> Verdict:
@@ -85,7 +89,7 @@ def _small(row: Row) -> Verdict:
     if limit is None:
         return verdict
     told = f"{verdict.measured}; {limit[1]} of the bare client"
-    return Verdict(verdict.work, verdict.where, bar, told, verdict.reached)
+    return Verdict(verdict.work, verdict.where, bar, told, verdict.reached, row)
 
 
 def _fleet(row: Row) -> Iterator[Verdict]:
@@ -93,7 +97,7 @@ def _fleet(row: Row) -> Iterator[Verdict]:
         return
     speed = ratio(row.values(RUN), row.values(FLEET))
     title = f"{row.told['title']}, through broker, beat and workers"
-    yield Verdict(title, where(row), "≥ 0.8 of `towline run`", str(speed), speed.median >= 0.8)
+    yield Verdict(title, where(row), "≥ 0.8 of `towline run`", str(speed), speed.median >= 0.8, row)
     shares = [1 - own / wall for own, wall in zip(row.values(FLEET, "own_s"), row.values(FLEET), strict=True)]
     share = median(shares)
     told = f"{share:.1%} (all that is not in a fetch: messages, the poll, its listing)"
@@ -119,7 +123,7 @@ def _poll(row: Row) -> Verdict:
     if not row.values(BARE) or not row.values(RUN):
         return Verdict(row.told["title"], where(row), bar, "–", None)
     slower = ratio(row.values(RUN), row.values(BARE))
-    return Verdict(row.told["title"], where(row), bar, str(slower), slower.median <= 1.3)
+    return Verdict(row.told["title"], where(row), bar, str(slower), slower.median <= 1.3, row)
 
 
 def _lines_far(rows: Iterable[Row]) -> Iterator[Verdict]:
@@ -128,7 +132,8 @@ def _lines_far(rows: Iterable[Row]) -> Iterator[Verdict]:
         one = far.get((server, far_ms, 1))
         if far_ms == 100 and lines == 4 and one is not None and row.values(RUN) and one.values(RUN):
             gain = ratio(one.values(RUN), row.values(RUN))
-            yield Verdict(row.told["title"], where(row), "≥ 3.5 × one line", str(gain), gain.median >= 3.5)
+            bar = "≥ 3.5 × one line"
+            yield Verdict(row.told["title"], where(row), bar, str(gain), gain.median >= 3.5, row)
 
 
 def _recovery(results: Results) -> Iterator[Verdict]:
@@ -140,10 +145,28 @@ def _recovery(results: Results) -> Iterator[Verdict]:
 
 
 def _memory(rows: Iterable[Row]) -> Iterator[Verdict]:
-    for row in rows:
-        if row.told["work"].startswith("memory") and row.values(RUN, "peak_bytes"):
-            peak = max(row.values(RUN, "peak_bytes")) / MIB
-            yield Verdict(row.told["title"], where(row), "RSS under 100 MiB", f"{peak:.0f} MiB", peak < 100)
+    """The largest file's mark is to be that of the smallest, too."""
+    found = [(row, max(peaks)) for row in rows if (peaks := _peaks(row))]
+    least = min((row.told["bytes"] for row, _ in found), default=0)
+    for row, peak in found:
+        flat = [mark for other, mark in found if other.told["bytes"] == least]
+        told = f"{peak / MIB:.0f} MiB; {peak / max(flat):.2f} × that of {least // MIB} MiB"
+        reached = peak < 100 * MIB and peak <= FLAT * max(flat)
+        yield Verdict(row.told["title"], where(row), "RSS under 100 MiB, flat", told, reached)
+
+
+def _peaks(row: Row) -> list[float]:
+    return row.values(RUN, "peak_bytes") if row.told["work"].startswith("memory") else []
+
+
+def _rows(results: Results) -> Iterator[Verdict]:
+    times = results.special.get("ledger", {})
+    if times:
+        few, many = sorted(times, key=int)
+        dearer = ratio(times[many], times[few])
+        told = f"{dearer}; {median(times[few]):.2f} ms with {int(few):,} rows"
+        title = f"a new file, from comparison to claim, with {int(many):,} rows of history"
+        yield Verdict(title, "ledger in SQLite", "≤ 1.5 × that with few", told, dearer.median <= 1.5)
 
 
 def _objects(results: Results) -> Iterator[Verdict]:
@@ -159,4 +182,4 @@ def _verdict(row: Row, bar: str, found: tuple[str, Ratio] | None, reached: bool 
         why = row.told["entrants"].get(RUN, {}).get("why")
         return Verdict(row.told["title"], where(row), bar, f"not measured: {why or 'no turn'}", None)
     best, speed = found
-    return Verdict(row.told["title"], where(row), bar, f"{speed} × {best}", bool(reached))
+    return Verdict(row.told["title"], where(row), bar, f"{speed} × {best}", bool(reached), row)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from tests.bench.bars import RUN
 from tests.bench.results import Results
-from tests.bench.turns import FLEET
+from tests.bench.turns import FLEET, RUN
 
 ENDPOINTS, FILES_A_DAY, POLL_EVERY_S, ENTRIES = 10_000, 10_000_000, 600, 1_000
 DAY_S = 86_400

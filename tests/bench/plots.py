@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench.bars import RUN
 from tests.bench.items import BEST_TLS
 from tests.bench.results import Results, Row
-from tests.bench.turns import OTHERS
+from tests.bench.turns import OTHERS, RUN
 
 NAMES = {
     "performance-small": "Small files down, one line: files a second by contestant and server",

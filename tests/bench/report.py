@@ -7,13 +7,15 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench import plots
-from tests.bench.bars import RUN, faster, verdicts, where
+from tests.bench.bars import faster, verdicts, where
 from tests.bench.figures import spread
 from tests.bench.fleet import model
 from tests.bench.items import MIB
 from tests.bench.results import Results, Row
+from tests.bench.turns import RUN
 
 TEXT = Path(__file__).with_name("page.md")
+MOST_PLACES = 8
 
 
 def write(results: Results, folder: Path) -> None:
@@ -52,6 +54,18 @@ def _bars(results: Results) -> str:
     )
 
 
+def _profiles(results: Results) -> str:
+    """Of each row with a bar that was not reached: where the time of a turn of `towline run` went."""
+    rows = {one.row.id: one.row for one in verdicts(results) if one.reached is False and one.row is not None}
+    parts = []
+    for row in rows.values():
+        profile = row.told["entrants"][RUN].get("profile") or {}
+        shown = [(f"`{place}`", f"{part:.0%}") for place, part in list(profile.items())[:MOST_PLACES]]
+        told = table(["place", "of the time"], shown) if shown else "(not sampled)"
+        parts.append(f"### {row.told['title']}, {where(row)}\n\n{told}")
+    return "\n\n".join(parts) or "Every bar that was measured in turns is reached."
+
+
 def _contests(results: Results) -> str:
     """A matrix for each work: contestants down, servers and lines across; what a second brings."""
     by_work: dict[tuple[str, bool], list[Row]] = {}
@@ -86,7 +100,10 @@ def _cell(row: Row, name: str, per_second: Callable[[float], float]) -> str:
         return "stopped" if entrant["why"].startswith("stopped") else "failed" if _tried(entrant) else "–"
     middle = row.median(name)
     assert middle is not None
-    return f"{per_second(middle):,.0f}" if per_second(middle) >= 10 else f"{per_second(middle):.1f}"
+    once = " (one turn)" if entrant["why"] else ""
+    return (
+        f"{per_second(middle):,.0f}{once}" if per_second(middle) >= 10 else f"{per_second(middle):.1f}{once}"
+    )
 
 
 def _tried(entrant: dict[str, str]) -> bool:
@@ -170,6 +187,7 @@ def _details(row: Row) -> Iterator[list[str]]:
 PLACES: dict[str, Callable[[Results], str]] = {
     "machine": _machine,
     "bars": _bars,
+    "profiles": _profiles,
     "contests": _contests,
     "limits": _limits,
     "phases": _phases,

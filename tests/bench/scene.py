@@ -18,6 +18,7 @@ from tests.servers.kinds import KINDS
 from tests.servers.server import FtpServer
 
 PIECE = 2**20
+HUGE = 2**33  # no client of these compresses, and the disk need not hold it twice
 # Whole minutes: LIST tells no more, and a poll that sees a younger file waits for its time to settle.
 MODIFIED = 1_700_000_040
 NEVER_LEFT_IDLE_S = 3600
@@ -56,12 +57,15 @@ def serving(
 
 
 def make_files(work: Work, folder: Path) -> None:
-    """The work's files, of bytes that do not compress, the same in every run; nothing for what is there."""
+    """The work's files, of bytes that do not compress, the same in every run; a huge one is a hole."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)
     chance = random.Random(work.name)
     for name, size in zip(work.names, work.sizes, strict=True):
         with (folder / name).open("wb") as file:
+            if size >= HUGE:
+                file.truncate(size)
+                size = 0
             for begin in range(0, size, PIECE):
                 file.write(chance.randbytes(min(PIECE, size - begin)))
         os.utime(folder / name, (MODIFIED, MODIFIED))

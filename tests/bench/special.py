@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.items import Scale
+from tests.bench.ledger_rows import new_files
 from tests.bench.limits import limits
 from tests.bench.objects import objects
 from tests.bench.phases import small_file
@@ -20,4 +21,7 @@ SPECIALS: dict[str, Callable[[Path, Certificates, Scale], Any]] = {
     "recovery": recovery,
     "phases": small_file,
     "objects": objects,
+    "ledger": new_files,
 }
+SECONDS = {"limits": 15.0, "round-trips": 200.0, "recovery": 45.0, "phases": 60.0, "ledger": 150.0}
+"""About how long each takes at the sizes of the bars."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -15,14 +16,13 @@ from tests.bench import contestants, towline
 from tests.bench.contestants import NotHere
 from tests.bench.far import FarLink
 from tests.bench.measure import Command, Sample, TurnFailed, count_syscalls, run
+from tests.bench.pace import Pace
 from tests.bench.scene import Turns, make_files, serving
 from tests.bench.work import Item, Job
 from tests.servers.certificates import Certificates
 
 LIMIT_S = 3600.0
-LEAST_LIMIT_S = 30.0
-SLOW = 5.0  # who takes so many times as long as the fastest is not asked again
-HOPELESS = 15.0  # who takes so many times as long as the fastest so far is stopped
+LEAST_ROUNDS = 2
 FLEET = "towline, broker and workers"
 BARE = "bare client"
 
@@ -40,17 +40,23 @@ COMMANDS: dict[str, Callable[[Job], Command]] = {
     "ftplib, resuming": contestants.ftplib_resuming,
     BARE: contestants.bare,
 }
+RUN = "towline run"
 OTHERS = tuple(name for name in COMMANDS if not name.startswith("towline") and name != BARE)
 
 
 @dataclass(slots=True)
 class Entrant:
-    """What came of one contestant in one item. why: it took no part, or no further part, for this reason."""
+    """What came of one contestant in one item.
+
+    why: it took no part, or no further part, for this reason. profile: where the time of a sampled turn went,
+    as parts of it by place.
+    """
 
     command: str = ""
     samples: list[Sample] = field(default_factory=list)
     why: str | None = None
     syscalls: int | None = None
+    profile: dict[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the results."""
@@ -58,9 +64,9 @@ class Entrant:
 
 
 def run_item(
-    item: Item, folder: Path, certificates: Callable[..., Certificates], *, repeat: int
+    item: Item, folder: Path, certificates: Callable[..., Certificates], pace: Pace
 ) -> dict[str, Entrant]:
-    """Start the server, make the data, let everybody have `repeat` turns. Raises packages.Unavailable."""
+    """Start the server, make the data, let everybody have their turns. Raises packages.Unavailable."""
     source = folder / "source"
     make_files(item.work, source)
     with ExitStack() as opened:
@@ -78,26 +84,40 @@ def run_item(
         if FLEET in item.contestants:
             with turns.next() as job:
                 fleet = opened.enter_context(
-                    contextlib.closing(towline.Fleet(job, folder / "fleet", repeat + 1))
+                    contextlib.closing(towline.Fleet(job, folder / "fleet", pace.rounds + 1))
                 )
-        return _Round(turns, fleet, link, item).run(repeat)
+        return _Rounds(turns, fleet, link, item, pace).run()
 
 
-class _Round:
+class _Rounds:
     """The entrants of an item, and what their turns need."""
 
-    def __init__(self, turns: Turns, fleet: towline.Fleet | None, link: FarLink | None, item: Item) -> None:
+    def __init__(
+        self, turns: Turns, fleet: towline.Fleet | None, link: FarLink | None, item: Item, pace: Pace
+    ) -> None:
+        self._pace = pace
         self._turns = turns
         self._fleet = fleet
         self._link = link
         self._item = item
         self._entrants = {name: Entrant() for name in item.contestants}
+        self._entrants |= {name: Entrant(why=why) for name, why in item.left_out.items()}
 
-    def run(self, repeat: int) -> dict[str, Entrant]:
-        for turn in range(repeat):
+    def run(self) -> dict[str, Entrant]:
+        took, share = 0.0, self._pace.until - time.monotonic()
+        for number in range(self._pace.rounds):
+            began = time.monotonic()
+            least = LEAST_ROUNDS if took < share else 1
+            if number >= least and began + took > self._pace.until:
+                break
             for name, entrant in self._entrants.items():
-                if entrant.why is None and not (turn and self._is_slow(name, entrant)):
+                if number:
+                    self._let_go(name, entrant)
+                if entrant.why is None:
                     self._turn(name, entrant)
+            took = time.monotonic() - began
+        if self._item.profiled and self._entrants[RUN].samples:
+            self._entrants[RUN].profile = self._profile()
         if self._item.syscalls:
             for name, entrant in self._entrants.items():
                 if entrant.samples and name != FLEET:
@@ -108,9 +128,20 @@ class _Round:
         """The fastest turn so far."""
         return min((turn.wall_s for one in self._entrants.values() for turn in one.samples), default=LIMIT_S)
 
-    def _is_slow(self, name: str, entrant: Entrant) -> bool:
-        """Whether another turn is not worth its time; ours always are."""
-        return not name.startswith("towline") and entrant.samples[0].wall_s > SLOW * self._best_s()
+    def _let_go(self, name: str, entrant: Entrant) -> None:
+        """Say why another turn of this one is not worth its time, if it isn't."""
+        if entrant.why is not None or name == BARE:
+            return
+        if name in self._pace.once:
+            entrant.why = "one turn"
+        elif name in OTHERS:
+            best_s = min(one.samples[0].wall_s for other in OTHERS if (one := self._taking_part(other)))
+            if (times := entrant.samples[0].wall_s / best_s) > self._pace.slow:
+                entrant.why = f"one turn: {times:.1f} times as long as the fastest of the others"
+
+    def _taking_part(self, name: str) -> Entrant | None:
+        entrant = self._entrants.get(name)
+        return entrant if entrant is not None and entrant.samples else None
 
     def _turn(self, name: str, entrant: Entrant) -> None:
         began = time.monotonic()
@@ -134,7 +165,9 @@ class _Round:
             return self._fleet.turn(job, LIMIT_S)
         command = COMMANDS[name](job)
         entrant.command = command.shown(self._hidden(job))
-        limit_s = min(LIMIT_S, max(LEAST_LIMIT_S, HOPELESS * self._best_s()))
+        limit_s = LIMIT_S
+        if name in OTHERS:
+            limit_s = min(LIMIT_S, max(self._pace.least_limit_s, self._pace.hopeless * self._best_s()))
         namespace = None
         if self._link is not None:
             self._link.forget()
@@ -149,6 +182,20 @@ class _Round:
         if self._link is None:
             return sample
         return Sample(**asdict(sample) | {"round_trips": self._link.round_trips})
+
+    def _profile(self) -> dict[str, float]:
+        """Another turn of `towline run`, its time by place."""
+        with self._turns.next() as job, contextlib.ExitStack() as entered:
+            sampled = job.scratch / "profile.json"
+            plain = COMMANDS[RUN](job)
+            python, _, _, *arguments = plain.argv
+            program = (python, "-m", "tests.bench.clients.sampled", sampled, *arguments)
+            command = Command(program, plain.environment)
+            if self._link is not None:
+                entered.enter_context(self._link.near.entered())
+            run(command, scratch=job.scratch, server_pid=job.place.pid, limit_s=LIMIT_S)
+            told: dict[str, float] = json.loads(sampled.read_bytes())
+        return told
 
     def _count_syscalls(self, name: str) -> int | None:
         with self._turns.next() as job:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +38,9 @@ class Item:
     """A work against one server with so many lines; one row of the report.
 
     far_ms: the way there and back over the far link, in milliseconds; None: loopback. contestants: names from
-    `contestants.ALL`. syscalls: whether a run of each under strace counts its system calls.
+    `turns.COMMANDS`. syscalls: whether a run of each under strace counts its system calls. profiled: whether
+    a turn of `towline run` is sampled. left_out: who is not asked at all, and why. seconds: about how long
+    it takes, by which a run of given minutes is shared out.
     """
 
     work: Work
@@ -47,6 +50,9 @@ class Item:
     contestants: tuple[str, ...]
     far_ms: int | None = None
     syscalls: bool = False
+    profiled: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 60.0
 
     @property
     def id(self) -> str:
