@@ -19,6 +19,7 @@ from tests.waiting import wait_until
 from workers.errors import StoreRefused
 from workers.names import printable
 from workers.stores import bucket as requests
+from workers.stores.bucket import PART
 from workers.stores.objects import ObjectFolder
 from workers.stores.store import Occupied
 
@@ -77,6 +78,7 @@ def of(method: str, *, query: str = "") -> Callable[[str, str], bool]:
 
 
 PUTS = of("PUT")
+PARTS = of("PUT", query="partNumber=")
 COMPLETIONS = of("POST", query="uploadId=")
 
 
@@ -148,6 +150,32 @@ def test_a_store_that_answers_too_late_is_asked_what_became_of_it(
     """The time for a request ends after the store has done it: settled by HEAD."""
     proxy.faults = [Fault(lambda method, path: method == "PUT" and path.endswith("/c"), hold_s=60)]
     assert one.fetch().published == 3
+    landed_once(one, bucket)
+
+
+@pytest.mark.long
+def test_a_slow_store_slows_the_line_and_breaks_nothing(
+    proxy: HttpProxy, bucket: Bucket, one: Fetching
+) -> None:
+    """Each part takes two seconds: the transfer waits for it, and goes on."""
+    proxy.faults = [Fault(PARTS, hold_s=2.0)]
+    assert one.fetch().published == 3
+    assert proxy.faults[0].met == BIG // PART + 1
+    landed_once(one, bucket)
+
+
+@pytest.mark.long
+def test_a_store_that_stands_still_stops_the_batch(
+    impatient: None, proxy: HttpProxy, bucket: Bucket, one: Fetching
+) -> None:
+    """No part is answered any more: that is the place's fault, and ends the fetch; then all comes."""
+    proxy.faults = [Fault(PARTS, hold_s=600.0)]
+    with pytest.raises(StoreRefused, match=f"s3://{bucket.name}/in"):
+        one.fetch()
+    assert "in/a" not in bucket.objects()
+    proxy.faults = []
+    while one.fetch().published:
+        pass
     landed_once(one, bucket)
 
 
