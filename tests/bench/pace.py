@@ -15,7 +15,7 @@ class Pace:
     rounds: turns of each contestant, at most. until: the monotonic instant by which a round has to end if it
     is to begin; a second one begins all the same, unless the first took longer than all should. slow: who
     takes so many times as long as the fastest of the others is not asked again. hopeless: who takes so many
-    times as long as the fastest so far is stopped. once: who has one turn, being beside the point of the bars.
+    times as long as the fastest so far is stopped. once: who has one turn, as no bar is about it.
     """
 
     rounds: int
