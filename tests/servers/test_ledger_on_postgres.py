@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -24,7 +25,7 @@ from tests.unit.ledger.scene import REPOSITORY, ROUTE, TARGET, Clock, Other, Sce
 from tests.waiting import wait_until
 from workers.cli.exits import code_of, sentence
 from workers.errors import LedgerRefused, LedgerUnavailable
-from workers.ledger import Changed, Ledger, Seen, State
+from workers.ledger import Changed, Ledger, LineFacts, Seen, State
 from workers.ledger.locks import lock_paths
 from workers.ledger.tables import paths, versions
 
@@ -203,6 +204,39 @@ def test_polls_fetches_and_renewals_at_once_never_wait_in_a_ring(scene: Scene, t
         over.set()
         renewing.result(30)
     assert len(seen) == len(set(seen)), "no fence was given out twice"
+
+
+@pytest.mark.parametrize("who", ["upkeep", "a taker"])
+def test_a_permit_that_is_renewed_while_the_dead_are_swept_stays(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """Its holder was late, and is told that the permit still is its own; then nobody else may have it."""
+    clock, facts = Clock(), LineFacts(5.0, 2.0, "TLSv1.3", {}, None)
+    with ExitStack() as opened:
+        holder, sweeper = (
+            opened.enter_context(closing(Ledger.open(url, state_dir=tmp_path, clock=clock))).permits
+            for _ in range(2)
+        )
+        assert holder.take("bank", 1, lease_s=60, wait_s=6)
+        clock.pass_(61)
+        dead = sweeper._dead
+        # Upkeep looks once before it locks anything, and again.
+        late: list[Callable[..., Any]] = [dead] if who == "upkeep" else []
+        renewed: list[set[str]] = []
+
+        def renewed_meanwhile(*told: Any) -> Any:
+            found = dead(*told)
+            renewed.append(holder.renew({"bank": facts}, lease_s=60))
+            return found
+
+        late.append(renewed_meanwhile)
+        monkeypatch.setattr(sweeper, "_dead", lambda *told: late.pop(0)(*told))
+        if who == "upkeep":
+            assert sweeper.sweep() == 0
+        else:
+            assert not sweeper.take("bank", 1, lease_s=60, wait_s=6)
+        assert renewed == [{"bank"}]
+        assert holder.renew({"bank": facts}, lease_s=60) == {"bank"}
 
 
 # -- restarts, and forks

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 
 from workers.ledger.engine import Database, insert_missing
 from workers.ledger.owners import Ownership, known_owners
@@ -192,9 +192,7 @@ class Permits:
                 return 0
         with self._database.write() as connection:
             # Asked again: one of them may have renewed its lease.
-            dead = self._dead(connection, self._database.now(connection))
-            _delete(connection, dead)
-            return len(dead)
+            return _delete(connection, self._dead(connection, self._database.now(connection)))
 
     def _dead(self, connection: Connection, now: float, endpoint: str | None = None) -> list[Row[Any]]:
         rows = select(permits) if endpoint is None else select(permits).where(permits.c.endpoint == endpoint)
@@ -270,7 +268,16 @@ def _standing(rows: list[Row[Any]], mine: Row[Any] | None, most: int, now: float
     return Standing(free=max(0, most - held), ahead=sum(1 for row in before if row.lease_until > now))
 
 
-def _delete(connection: Connection, rows: list[Row[Any]]) -> None:
-    if rows:
-        ids = [row.permit_id for row in rows]
-        connection.execute(delete(permits).where(or_(permits.c.permit_id.in_(ids))))
+def _delete(connection: Connection, rows: list[Row[Any]]) -> int:
+    """Delete rows as they were read; those that were renewed since then stay. Returns how many went.
+
+    PostgreSQL lets a holder renew its lease between the reading and the deletion.
+    """
+    return sum(
+        connection.execute(
+            delete(permits).where(
+                permits.c.permit_id == row.permit_id, permits.c.lease_until == row.lease_until
+            )
+        ).rowcount
+        for row in rows
+    )
