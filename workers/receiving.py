@@ -103,7 +103,7 @@ def receive(
             temp.restart()
             _retrieve(line, wanted.path, temp, size, sink)
         except TransferBroken as broken:
-            if temp.size == size and not broken.all_moved:
+            if broken.disowned or (temp.size == size and not broken.all_moved):
                 # As many bytes as there should be, and yet not proven to be these.
                 temp.restart()
             raise

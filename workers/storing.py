@@ -15,6 +15,7 @@ from workers.confirming import HashDiffers
 from workers.crashpoints import crashpoint
 from workers.ftps.errors import Refused, TransferBroken
 from workers.names import printable
+from workers.receiving import Wanted, asked_again
 from workers.stores.naming import joined
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def store(
         prepare(line)
         # What an earlier attempt sent may all be there, and only its reply be lost (design R10).
         if attempts > 1 or (resumes and begun):
-            [there] = line.stat([path])
+            # A server that tells no sizes may list them.
+            unseen = Wanted(path, None, None, 1.0)
+            [there] = asked_again(line, [unseen]) if all_moved else line.stat([path])
             held = 0 if there is None or there.size is None else there.size
             if held == file.size and all_moved:
                 return
@@ -78,6 +81,8 @@ def store(
         except TransferBroken as broken:
             all_moved = broken.all_moved
             raise
+        # Said by the server itself: a line that dies under the question for the size takes nothing from it.
+        all_moved = True
         crashpoint("sent")
         [there] = line.stat([path])
         if line.features.size and (there is None or there.size not in (None, file.size)):

@@ -5,6 +5,7 @@
     ~   transient: what was asked is not done, or not known to be; it is done on a new connection
     p   nothing but a good last reply is missing: proven whole on a new connection, not sent again (R10)
     R   refused: the server's no to this command, with its code; the line goes on
+    s   refused as by R, and then the file is sent by STOR from its beginning: the no is of going on with it
     M   there is no such file; the line goes on
     L   the login is refused for good
     T   TLS, or privacy of data, is refused for good
@@ -64,7 +65,7 @@ RETR       ~   ~   ~   R   ~   R   R   R   ~   R   R     R      ~      ~     ~  
 MLSD       ~   ~   ~   R   ~   R   .   .   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 LIST       ~   ~   ~   R   ~   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 STOR       ~   ~   ~   R   ~   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
-APPE       ~   ~   ~   R   ~   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
+APPE       ~   ~   ~   s   ~   R   s   s   ~   s   R     s      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 SIZE       ~   R   R   R   R   R   .   .   ~   M   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -
 MDTM       ~   R   R   R   R   R   .   .   ~   M   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -
 MLST       ~   .   .   .   .   .   .   .   ~   .   .     .      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
@@ -141,14 +142,15 @@ UP: dict[str, acts.Act] = {
 ON_DATA = """
           226first 226never 425end 426end 450end 451end 552end short226 shortfin shortrst short426 short- hang none226 more nonotify fresh clear unserved no150 endless drip
 RETR         .        p       p      p      R      ~      R       ~        ~        ~        ~       ~     ~     ~      ~      .      .     ~       ~       ~      ~     ~
-RETR?        .        ~       ~      ~      R      ~      R       -        ~        ~        ~       ~     ~     -      -      ~      .     ~       ~       ~      -     ~
+RETR?        .        p       p      p      R      ~      R       -        ~        ~        ~       ~     ~     -      -      p      .     ~       ~       ~      -     ~
 MLSD         .        ~       ~      ~      R      ~      R       -        ~        ~        ~       ~     ~     -      -      ~      .     ~       ~       ~      ~     ~
 LIST         .        ~       ~      ~      R      ~      R       -        ~        ~        ~       ~     ~     -      -      ~      .     ~       ~       ~      ~     ~
 STOR         .        p       p      p      R      ~      R       ~        ~        ~        ~       ~     ~     ~      -      .      .     ~       ~       ~      -     ~
-STOR?        .        ~       ~      ~      R      ~      R       ~        ~        ~        ~       ~     ~     ~      -      .      .     ~       ~       ~      -     ~
-APPE         .        p       p      p      R      ~      R       ~        ~        ~        ~       ~     ~     ~      -      .      .     ~       ~       ~      -     ~
+STOR?        .        p       p      p      R      ~      R       ~        ~        ~        ~       ~     ~     ~      -      .      .     ~       ~       ~      -     ~
+APPE         .        p       p      p      s      ~      R       ~        ~        ~        ~       ~     ~     ~      -      .      .     ~       ~       ~      -     ~
 """  # noqa: E501
-"""Each in passive and in active mode. RETR?, STOR?: of a server that tells no sizes."""
+"""Each in passive and in active mode. RETR?, STOR?: of a server that tells no sizes but in its listings; a
+bare connection does not ask for one, so p is ~ there."""
 
 WAITING = frozenset(
     {"silence", "drip", "hang", "unserved", "226never", "short-", "clear", "line", "reply", "shortrst"}

@@ -6,14 +6,15 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from tests.faults.push import Push, Scene
 from tests.faults.scripted import Answer, ScriptedServer
 from tests.waiting import wait_until
+from workers.batch import Outcome
 from workers.ftps.connection import Connection, Digest
-from workers.ftps.errors import TransferBroken
+from workers.ftps.errors import Refused
 from workers.receiving import Wanted, receive
-from workers.session import Session, Tally
+from workers.sending import push_batch
 from workers.stores.local import LocalFolder
 
 FILE = bytes(range(256)) * 2_000
@@ -24,20 +25,22 @@ UPLOAD = BLOCK * BLOCKS
 
 MODIFIED = 1_767_323_045.0
 
+Through = Callable[[Scene], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
     """One operation.
 
     verb: of the command at which the fault strikes. do: the operation on a line; whether the server told all
-    that was asked; anything that isn't whole is an AssertionError. through: the same by a session, where more
-    than a replay belongs to it. ordinary: what this server answers otherwise than others. opening: the
-    command is one of those that open a line. active, asides: how the line is used.
+    that was asked; anything that isn't whole is an AssertionError. through: the same as the product does it
+    by a session, where more than a replay belongs to it. ordinary: what this server answers otherwise than
+    others. opening: the command is one of those that open a line. active, asides: how the line is used.
     """
 
     verb: str
     do: Callable[[Connection, ScriptedServer], bool]
-    through: Callable[[Session, Tally, ScriptedServer, Path], object] | None = None
+    through: Through | None = None
     ordinary: Mapping[str, Answer] = field(default_factory=dict)
     opening: bool = False
     active: bool = False
@@ -77,15 +80,15 @@ def _resume(line: Connection, _: ScriptedServer) -> bool:
     return True
 
 
-def _received(size: int | None) -> Callable[[Session, Tally, ScriptedServer, Path], None]:
+def _received(size: int | None) -> Through:
     """The product's own way to receive a file."""
 
-    def through(session: Session, tally: Tally, _: ScriptedServer, folder: Path) -> None:
-        temp = LocalFolder(folder).open_temp(b"a.bin", ".towline-temp", resume=False)
+    def through(scene: Scene) -> None:
+        temp = LocalFolder(scene.folder).open_temp(b"a.bin", ".towline-temp", resume=False)
         wanted = Wanted(b"/a.bin", size, None, 1.0)
-        receive(session, wanted, temp, tally=tally, go_on=lambda: None)
+        receive(scene.session, wanted, temp, tally=scene.tally, go_on=lambda: None)
         temp.close()
-        assert (folder / ".towline-temp").read_bytes() == FILE
+        assert (scene.folder / ".towline-temp").read_bytes() == FILE
 
     return through
 
@@ -118,28 +121,20 @@ def _append(line: Connection, server: ScriptedServer) -> bool:
     return True
 
 
-def _sent(
-    send: Callable[[Connection, ScriptedServer], bool],
-) -> Callable[[Session, Tally, ScriptedServer, Path], None]:
-    """As the product sends a file: what an earlier attempt has sent is looked at first (R10)."""
+def _pushed(verb: str) -> Through:
+    """The product's own way to send a file: a batch of a push route. APPE: an earlier worker has begun."""
 
-    def through(session: Session, tally: Tally, server: ScriptedServer, _: Path) -> None:
-        all_moved = False
-
-        def attempt(line: Connection) -> None:
-            nonlocal all_moved
-            if all_moved:
-                [there] = line.stat([b"/up"])
-                if there is not None and there.size == len(UPLOAD):
-                    return
-            try:
-                send(line, server)
-            except TransferBroken as broken:
-                all_moved = broken.all_moved
-                raise
-
-        session.run(attempt, name="send", tally=tally)
-        assert server.files[b"/up"] == UPLOAD
+    def through(scene: Scene) -> None:
+        pushed = Outcome()
+        push = Push(scene, UPLOAD)
+        claims = push.begun(UPLOAD[:BEGUN]) if verb == "APPE" else push.claim()
+        push_batch(push.work, push.folder, claims, pushed)
+        if pushed.failed:
+            told = push.error()
+            assert told.startswith(f"{verb}: 552 "), told
+            raise Refused(verb, 552, told)
+        assert pushed.published == 1
+        assert scene.server.files == {b"/a.bin": FILE, b"/up": UPLOAD}
 
     return through
 
@@ -227,9 +222,9 @@ USES: dict[str, Use] = {
     "RETR?": Use("RETR", _retrieve_all, _received(None), NO_SIZE),
     "MLSD": Use("MLSD", _list),
     "LIST": Use("LIST", _list, ordinary=NO_MLSD),
-    "STOR": Use("STOR", _store, _sent(_store)),
-    "STOR?": Use("STOR", _store, _sent(_store), NO_SIZE),
-    "APPE": Use("APPE", _append, _sent(_append)),
+    "STOR": Use("STOR", _store, _pushed("STOR")),
+    "STOR?": Use("STOR", _store, _pushed("STOR"), NO_SIZE),
+    "APPE": Use("APPE", _append, _pushed("APPE")),
     "SIZE": Use("SIZE", _stat),
     "MDTM": Use("MDTM", _stat),
     "MLST": Use("MLST", _unique, ordinary={"MLST": "250-Here:\r\n type=file;unique=9x7; /a.bin\r\n250 End"}),

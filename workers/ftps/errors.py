@@ -78,12 +78,21 @@ class TransferBroken(Transient):
     """Data ended without the proof that all of it came (design R8).
 
     all_moved: every byte went over, and only a good final reply is missing: none came, or 425 or 426. Not a
-    failure yet: build a new line, ask for the size, and decide (design R10).
+    failure yet: build a new line, ask for the size, and decide (design R10). disowned: the data had ended as
+    it should, and the final reply was 451, which may be about what was moved: no number of bytes proves it.
     """
 
-    def __init__(self, message: str = "", *, loss: Loss | None = None, all_moved: bool = False) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        loss: Loss | None = None,
+        all_moved: bool = False,
+        disowned: bool = False,
+    ) -> None:
         super().__init__(message, loss=loss)
         self.all_moved = all_moved
+        self.disowned = disowned
 
 
 class Refused(FtpsError):

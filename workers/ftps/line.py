@@ -323,7 +323,9 @@ class Line:
         # 522 on a line that resumed before: its ticket has ended, and a new line has a new one.
         if reply.code in _DATA_FAILED or (reply.code == 522 and self.data_resumed):
             # 425 and 426 are about a connection that had done its work; 451 may be about what was moved.
-            return TransferBroken(f"{verb}: {reply}", all_moved=all_moved and reply.code in (425, 426))
+            disowned = all_moved and reply.code == 451
+            all_moved = all_moved and reply.code in (425, 426)
+            return TransferBroken(f"{verb}: {reply}", all_moved=all_moved, disowned=disowned)
         return refusal(verb, reply)
 
     def _reply_deadline(self) -> float:
