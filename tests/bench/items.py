@@ -57,11 +57,11 @@ STOOD_FOR = {
 IN_TIME = Pace(
     rounds=9, slow=1.5, hopeless=2.0, least_limit_s=10.0, once=(NO_FSYNC, "towline's protocol alone")
 )
-QUICK = Scale("quick", 32 * MIB, 100, 0, 0, 2_000, 0, 256 * MIB, 2)
+QUICK = Scale("quick", 32 * MIB, 100, 0, 0, 2_000, 0, 320 * MIB, 2)
 STANDARD = Scale("standard", 256 * MIB, 2_000, 200, 400, 100_000, 100, GIB, 5)
 FULL = Scale("full", GIB, 2_000, 200, 400, 100_000, 200, 20 * GIB, 9)
 # What a run of given minutes is made of: the sizes that the bars name.
-BARS = Scale("bars", GIB, 2_000, 0, 0, 100_000, 100, 20 * GIB, IN_TIME.rounds)
+BARS = Scale("bars", GIB, 2_000, 0, 0, 100_000, 100, 20 * GIB, 2)
 
 
 def programme(scale: Scale) -> Iterator[Item]:
@@ -126,11 +126,12 @@ def bars(scale: Scale) -> Iterator[Item]:
         yield Item(far, server, tls, 4, side_by_side, far_ms=100, profiled=True, seconds=90)
     yield _bar(polled, "vsftpd", (RUN, BARE, "lftp", "rclone"), 150, {})
     yield Item(down, "pure-ftpd", "1.2", 4, (RUN, "pycurl", "rclone", "curl -Z", BARE, "lftp"), seconds=100)
+    yield from memory(scale)
 
 
 def memory(scale: Scale) -> Iterator[Item]:
     """A large file and a much larger one, for the highest mark of memory."""
-    for size in (64 * MIB, scale.huge):
+    for size in (scale.huge // 20, scale.huge):
         name = f"memory-{_amount(size).replace(' ', '-')}"
         work = Work(name, f"one file of {_amount(size)}", "down", (size,))
         yield Item(work, "vsftpd", "1.3", 1, (RUN,), seconds=10 + 10 * size / GIB)

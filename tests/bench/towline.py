@@ -128,7 +128,11 @@ class Fleet:
         for route in routes:
             # Else beat's first poll of each route, sent when it starts, would begin all turns at once.
             self._verb("pause", route)
-        self.stack.start("polls", "transfers", "beat")
+        try:
+            self.stack.start("polls", "transfers", "beat")
+        except AssertionError as late:
+            self.close()
+            raise TurnFailed(f"the services did not start: {late}") from late
         self._pids = [service.process.pid for service in self.stack.services.values()]
 
     def _verb(self, verb: str, route: str) -> None:
@@ -195,7 +199,10 @@ def _seconds_of_tasks(log: Path, since: int, within_s: float, published: int) ->
             for found in re.finditer(r"towline\.fetch\[.*?'published': (\d+).*?'seconds': ([\d.]+)", said)
         ]
 
-    wait_until(lambda: sum(count for count, _ in told()) >= published, within_s, what="fetches' results")
+    try:
+        wait_until(lambda: sum(count for count, _ in told()) >= published, within_s, what="fetches' results")
+    except AssertionError as late:
+        raise TurnFailed(str(late)) from late
     return sum(seconds for _, seconds in told())
 
 

@@ -29,20 +29,22 @@ Trips = dict[str, dict[str, dict[str, float | str]]]
 
 def round_trips(folder: Path, certificates: Certificates, scale: Scale) -> Trips:
     """By direction, server and contestant; a text where a contestant failed. Raises NoFarLink."""
-    offers: list[tuple[str, TlsVersion]] = list(BEST[1:2] if scale.name == "quick" else BEST)
-    if scale.name not in ("quick", "bars"):
+    quick = scale.name == "quick"
+    offers: list[tuple[str, TlsVersion]] = list(BEST[1:2] if quick else BEST)
+    if not quick and scale.name != "bars":
         offers += [("vsftpd", "1.2"), ("proftpd", "1.2")]
     found: Trips = {}
-    directions: tuple[Direction, ...] = ("down", "up")
+    directions: tuple[Direction, ...] = ("down",) if quick else ("down", "up")
+    names = (NAMES[0], BARE) if quick else NAMES
     for direction in directions:
         for server, tls in offers:
             counts = {}
             for number in (FEW, MORE):
                 work = Work("trips", "", direction, same(number, 10 * KIB))
-                item = Item(work, server, tls, 1, NAMES)
+                item = Item(work, server, tls, 1, names)
                 counts[number] = _counted(item, folder / f"{direction}-{server}-{tls}-{number}")
             found.setdefault(direction, {})[f"{server}, TLS {tls}"] = {
-                name: _difference(counts[FEW][name], counts[MORE][name]) for name in NAMES
+                name: _difference(counts[FEW][name], counts[MORE][name]) for name in names
             }
     return found
 
@@ -62,7 +64,7 @@ def _counted(item: Item, folder: Path) -> dict[str, int | str]:
         certificates = Certificates.make(folder / "certificates", host)
         with serving(item, folder / "server", certificates, host=host, namespace=far) as place:
             turns = Turns(item, place, folder / "turns", folder / "source")
-            for name in NAMES:
+            for name in item.contestants:
                 try:
                     counted[name] = _turn(name, turns, link)
                 except (NotHere, TurnFailed):
