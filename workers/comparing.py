@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workers import __version__, detect
+from workers import __version__, detect, shifting
 
 if TYPE_CHECKING:
-    from workers.ledger import Ledger, Poll
+    from workers.ledger import Known, Ledger, Poll
     from workers.looking import Listed
 
 
@@ -28,16 +29,25 @@ def _mark(poll: Poll, listed: Listed, rules: detect.Rules) -> str | None:
 
 
 def compare(
-    ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules, *, whole: bool
+    ledger: Ledger,
+    poll: Poll,
+    listed: Listed,
+    rules: detect.Rules,
+    *,
+    whole: bool,
+    ask: shifting.Ask | None = None,
 ) -> tuple[Listed, float | None]:
     """Write down what is new about a listing, and end the poll; the listing as it was believed, and seconds
     until the next look at it.
 
-    whole: what it lacks is gone.
+    whole: what it lacks is gone. ask: what tells whether times have moved or files; None: times never do.
     """
+    known: Mapping[bytes, Known] = ledger.polls.known(poll.route, poll.target, named=_named_in(listed, rules))
+    if ask is not None:
+        known = shifting.believed(listed.entries, known, rules, ask)
     decision = detect.decide(
         listed.entries,
-        ledger.polls.known(poll.route, poll.target, named=_named_in(listed, rules)),
+        known,
         rules,
         poll.began_at,
         complete=whole,

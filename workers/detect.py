@@ -237,7 +237,7 @@ def decide(
     return Decision(changes, ready, len(waits) + unmarked, refused, min(waits, default=None))
 
 
-_DELIVERED = PUBLISHED_STATES | {State.BACKLOG}
+DELIVERED = PUBLISHED_STATES | {State.BACKLOG}
 """What has vanished in one of these states and is there again was delivered again."""
 
 
@@ -246,7 +246,7 @@ def _look(
 ) -> tuple[float | None, Change | None]:
     """Seconds until this file can have settled (None: not a question any more), and what is new about it."""
     facts = (entry.size, entry.modified, entry.precision_s, entry.unique)
-    again = rules.redeliver and before is not None and before.state in _DELIVERED and not before.listed
+    again = rules.redeliver and before is not None and before.state in DELIVERED and not before.listed
     if (
         before is None
         or again

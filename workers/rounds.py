@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from workers import depositing, detect, errors, local_sources, metrics, room, sources
@@ -121,7 +122,8 @@ def _list_and_compare(
                 listed = _listed(process, route, rules, tally)
             # A second look before anything counts as gone.
             whole = listed.complete and not has_shrunk(before.listed_count, listed.count)
-            listed, next_look_in = compare(ledger, under_way, listed, rules, whole=whole)
+            ask = partial(_stats, process, route, tally=tally) if route.direction == "pull" else None
+            listed, next_look_in = compare(ledger, under_way, listed, rules, whole=whole, ask=ask)
     except StalePoll:
         # This poll froze, and another has listed the folder since: its listing counts, this one does not.
         return Skipped(route.name, "polling")

@@ -101,6 +101,8 @@ class Polls:
                 versions.c.looks,
                 versions.c.listed,
                 case((claimed, True), else_=False),
+                versions.c.source_modified,
+                versions.c.source_precision_s,
             )
             .join(paths, paths.c.path_id == versions.c.path_id)
             .where(paths.c.target == target)

@@ -34,6 +34,9 @@ class Known:
     here."""
     claimed: bool = False
     """Whether a worker has this version in its hands."""
+    source_modified: float | None = None
+    """Its time as it was asked at the fetch, where that was."""
+    source_precision_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
