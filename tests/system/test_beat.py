@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import redis
 
+from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
-from tests.system.stack import READY_WITHIN, Stack
+from tests.system.stack import READY_WITHIN, Stack, digests, endpoint
 from tests.waiting import wait_until
 
 
@@ -29,3 +31,28 @@ def test_beat_may_be_the_first_to_start(valkey: Valkey, tmp_path: Path, free_por
         wait_until(lambda: queues.llen("towline.polls"), READY_WITHIN, what="a message from beat")
         messages = [json.loads(message) for message in queues.lrange("towline.polls", 0, -1)]
         assert [message["headers"]["task"] for message in messages] == ["towline.poll"]
+
+
+@pytest.mark.long
+def test_two_beats_do_no_harm(start_server: Callable[..., FtpServer], valkey: Valkey, tmp_path: Path) -> None:
+    """Each tick is sent twice, as from two hosts: every file is asked for once, and nobody's task fails."""
+    server = start_server("vsftpd")
+    with Stack(
+        tmp_path,
+        valkey.url(),
+        endpoints={"bank": endpoint(server)},
+        routes={"in": {"endpoint": "bank", "remote": "/", "every": "1s"}},
+        polls=2,
+        transfers=2,
+    ) as stack:
+        stack.commands["other-beat"] = ["beat", "-s", str(tmp_path / "other-schedule")]
+        stack.start("polls", "transfers", "beat", "other-beat")
+        for number in range(6):
+            (server.root / f"{number}").write_bytes(f"statement {number}".encode())
+            wait_until(lambda: len(stack.landed("in")) > number, READY_WITHIN, what="it arrives")  # noqa: B023
+        assert digests(stack.landing("in")) == digests(server.root)
+        assert sorted(server.retrieved()) == [f"/{number}" for number in range(6)]
+        assert stack.failed("towline.poll") == stack.failed("towline.fetch") == []
+        for name in ("beat", "other-beat"):
+            assert stack.services[name].process.poll() is None
+            assert "Sending due task" in stack.services[name].output()
