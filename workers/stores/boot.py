@@ -10,9 +10,17 @@ import os
 import time
 
 
+_AHEAD_S = 60.0
+"""So far the clock of another machine's disk may be ahead of ours."""
+
+
 def written_since_boot(facts: os.stat_result) -> bool:
-    """Whether a file was changed last (ctime) while this machine has been up without a break."""
-    return facts.st_ctime >= booted_at()
+    """Whether a file was changed last (ctime) while this machine has been up without a break.
+
+    A time that is still to come says that the clock was set back, and nothing about when that was: a machine
+    whose battery is empty begins in 1970 after each power cut.
+    """
+    return booted_at() <= facts.st_ctime <= time.time() + _AHEAD_S
 
 
 def booted_at() -> float:

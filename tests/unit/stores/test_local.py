@@ -76,6 +76,20 @@ def test_what_was_left_before_the_last_start_is_not_gone_on_with(
     assert boot.booted_at() < time.time()
 
 
+def test_what_was_left_by_a_clock_that_was_ahead_is_not_gone_on_with(
+    store: LocalFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine came up in 1970 after a power cut: all that was left before seems to be from after it."""
+    left = store.open_temp(b"a", TEMP, resume=True)
+    left.write(b"x" * 10_000)
+    left.close()
+    up_for = time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr(time, "time", lambda: up_for)
+    assert boot.booted_at() == pytest.approx(0.0, abs=5.0)
+    assert not store.adopt(b"a", TEMP, NEXT)
+    assert names(root) == set()
+
+
 def test_odd_names_land_under_their_own_bytes(store: LocalFolder, root: Path) -> None:
     """A name of 255 bytes, one that isn't UTF-8, one with blanks: each is the name on disk."""
     odd = {b"n" * 255, b"\xff\xfe\x80", b" a ", "é".encode(), b"x\x1b[1m"}
