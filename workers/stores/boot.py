@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 
-
 _AHEAD_S = 60.0
 """So far the clock of another machine's disk may be ahead of ours."""
 
