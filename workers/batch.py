@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from workers.ledger.values import Claim
 from workers.names import printable
 from workers.receiving import Receipt
+from workers.stores.store import GROUP_BYTES
 
 if TYPE_CHECKING:
     from workers.ledger import Ledger
@@ -23,7 +24,6 @@ log = logging.getLogger("towline.transfer")
 # A group shares the question whether its files are still the same, the folder's fsync and the ledger's
 # two transactions. Larger ones save little more, and would keep what has arrived waiting.
 GROUP_FILES = 64
-GROUP_BYTES = 64 * 2**20
 GROUP_SECONDS = 2.0
 
 MOST_IN_A_ROW = 2
@@ -101,8 +101,8 @@ class Doubt:
             raise failure
 
 
-def is_full(sizes: list[int], began: float) -> bool:
+def is_full(sizes: list[int], began: float, most_bytes: int = GROUP_BYTES) -> bool:
     """Whether a group of files of these sizes, begun then (monotonic), is to be published now."""
     return bool(sizes) and (
-        len(sizes) >= GROUP_FILES or sum(sizes) >= GROUP_BYTES or time.monotonic() - began >= GROUP_SECONDS
+        len(sizes) >= GROUP_FILES or sum(sizes) >= most_bytes or time.monotonic() - began >= GROUP_SECONDS
     )

@@ -76,7 +76,8 @@ class _Batch:
             if self._work.stop.begun:
                 break
             self._fetch(claim, relative)
-            if is_full([one.temp.size for one in self._group], self._group_began):
+            sizes = [one.temp.size for one in self._group]
+            if is_full(sizes, self._group_began, self._store.group_bytes):
                 self._publish()
         self._publish()
 

@@ -68,6 +68,19 @@ def test_a_large_file_takes_little_memory(
     arrives_in_little_memory(start_server("vsftpd"), tmp_path, bucket, 1 << 30)
 
 
+@pytest.mark.long
+def test_many_large_files_take_little_memory(
+    start_server: Callable[..., FtpServer], tmp_path: Path, bucket: Bucket
+) -> None:
+    """Uploads that wait to be completed each hold a part or two: few of them wait at a time."""
+    site = Site(tmp_path, start_server("vsftpd"), route={"local": f"s3://{bucket.name}"})
+    for number in range(20):
+        with (site.out / str(number)).open("wb") as file:
+            file.truncate(9 << 20)
+    assert peak_of_run(site) < MOST_RSS
+    assert len(site.json("history", "--state", "FINISHED")["files"]) == 20
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_ten_gib_take_no_more_memory(
@@ -102,13 +115,7 @@ def arrives_in_little_memory(server: FtpServer, folder: Path, bucket: Bucket, si
             file.write(head)
             digest.update(head + bytes((1 << 20) - 8))
         file.truncate(size)
-    began = time.monotonic()
-    with site.started("run", "statements") as process:
-        _, status, used = os.wait4(process.pid, 0)
-    took = time.monotonic() - began
-    assert os.waitstatus_to_exitcode(status) == 0
-    print(f"{size >> 20} MiB in {took:.0f} s; peak RSS {used.ru_maxrss >> 10} MiB")
-    assert used.ru_maxrss << 10 < MOST_RSS
+    assert peak_of_run(site) < MOST_RSS
     [row] = site.json("history", "--route", "statements")["files"]
     assert (row["sha256"], row["bytes"]) == (digest.hexdigest(), size)
     there = hashlib.sha256()
@@ -116,3 +123,13 @@ def arrives_in_little_memory(server: FtpServer, folder: Path, bucket: Bucket, si
     for chunk in body.iter_chunks(1 << 20):
         there.update(chunk)
     assert there.hexdigest() == digest.hexdigest()
+
+
+def peak_of_run(site: Site) -> int:
+    """`towline run` to its end: the most memory it had resident; bytes."""
+    began = time.monotonic()
+    with site.started("run", "statements") as process:
+        _, status, used = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    print(f"{time.monotonic() - began:.0f} s; peak RSS {used.ru_maxrss >> 10} MiB")
+    return used.ru_maxrss << 10

@@ -17,7 +17,7 @@ from workers.stores import sole
 from workers.stores.naming import TEMP_PREFIX, NameRefused, numbered, parts
 from workers.stores.place import NAME_FAULTS, Place
 from workers.stores.renaming import rename_unless_taken
-from workers.stores.store import Occupied, OnExists, ReceivingTemp, TempGone
+from workers.stores.store import GROUP_BYTES, Occupied, OnExists, ReceivingTemp, TempGone
 from workers.stores.temp import Temp
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _SWEEP_IDLE = 600.0
 class LocalFolder:
     """Where one route's files land. Holds nothing open between calls, so it needs no closing."""
 
+    group_bytes = GROUP_BYTES
     side_by_side = 1
     """A rename is over before a thread would have begun."""
 

@@ -14,7 +14,7 @@ from workers.stores.temp import TooLarge
 from workers.stores.upload import Upload
 
 IN_MEMORY = PART
-"""A file up to this size is held, and put in one request. A group holds 64 MiB of them, and one more."""
+"""A file up to this size is held, and put in one request."""
 _TAIL = 4096
 """Bytes of a larger file's end that are kept, for a resume on a new line to be compared with."""
 _OTHERS = ("SHA-512", "SHA-1", "MD5", "CRC32")

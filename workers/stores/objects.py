@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from workers.errors import StoreRefused
 from workers.stores.bucket import Bucket, Conflict, Found
 from workers.stores.naming import NameRefused, numbered, parts
-from workers.stores.object_temp import ObjectTemp
+from workers.stores.object_temp import IN_MEMORY, ObjectTemp
 from workers.stores.store import Occupied, OnExists, ReceivingTemp, TempGone
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class ObjectFolder:
 
     durable = True
     """What a store has confirmed stays."""
+    group_bytes = 2 * IN_MEMORY
+    """They wait in memory; a larger one has two parts or three there until it is published."""
     side_by_side = 16
     """Each is a request, and little but waiting: more did not bring more (tests/bench/objects.py)."""
 

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal, Protocol
 
+GROUP_BYTES = 64 << 20
+"""Of files that are published together, where they lie on a disk."""
+
 OnExists = Literal["replace", "keep", "version"]
 
 
@@ -70,6 +73,10 @@ class Store(Protocol):
     @property
     def durable(self) -> bool:
         """Whether what is published outlives a power cut."""
+
+    @property
+    def group_bytes(self) -> int:
+        """Of files that wait to be published together; one more may be received meanwhile."""
 
     @property
     def side_by_side(self) -> int:
