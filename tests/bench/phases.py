@@ -112,7 +112,8 @@ def _fetched(fetching: Fetching, count: int) -> dict[str, float]:
     with contextlib.closing(fetching):
         fetching.poll()
         began = time.perf_counter()
-        with clocks.running():
+        # A round holds its line from claim to claim; else each file would ask whether somebody waits for it.
+        with clocks.running(), fetching.session.reserved():
             while claims := fetching.claim():
                 published += fetching.fetch(claims).published
         took = time.perf_counter() - began
