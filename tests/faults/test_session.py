@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 from workers import errors
 from workers.ftps.connection import Connection
 from workers.ftps.errors import Refused
+from workers.janitor import Janitor
 from workers.ledger import Ledger
 from workers.session import Reason, Session, Tally
 from workers.settings import Endpoint
@@ -262,6 +263,48 @@ def test_a_keep_alive_finds_a_dead_line_before_anybody_needs_it(
     one.keep_alive(every=0.0)
     assert one.run(names, name="list", tally=tally) == {b"a.bin"}
     assert one.counters.builds == {Reason.FIRST_USE: 1, Reason.SERVER_CLOSED: 1}
+
+
+def test_an_idle_line_is_asked_again_and_again_where_keepalive_is_set(
+    server: ScriptedServer, session: Make, ledger: Ledger
+) -> None:
+    """By the janitor, at that pace, and not at all without the key."""
+    one, quiet, tally = session(keepalive=0.05), session(), Tally()
+    for each in (one, quiet):
+        each.run(names, name="list", tally=tally)
+    with closing(Janitor(ledger, 60.0, lambda: [quiet, one])):
+        wait_until(lambda: server.count("NOOP") >= 3, 60)
+    asked = server.count("NOOP")
+    with closing(Janitor(ledger, 60.0, lambda: [quiet])) as janitor:
+        janitor.wake()
+    assert server.count("NOOP") == asked
+
+
+def test_a_line_is_tried_for_no_longer_than_within(server: ScriptedServer, session: Make) -> None:
+    """However many attempts are left."""
+    one, tally = session(reconnect={"attempts": 9_999, "within": 0.5, "max_wait": 0.5}), Tally()
+    server.close()
+    with pytest.raises(errors.ReconnectFailed) as failure:
+        one.run(names, name="list", tally=tally)
+    assert failure.value.args[4] < 30, "left out, a minute"
+
+
+def test_waits_between_attempts_are_drawn_from_what_grows_from_first_wait_to_max_wait(
+    server: ScriptedServer, session: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each up to twice as long as the one before, and at random, so that a fleet does not come at once."""
+    longest: list[float] = []
+
+    def drawn(_shortest: float, high: float) -> float:
+        longest.append(high)
+        return 0.0
+
+    monkeypatch.setattr("random.uniform", drawn)
+    one = session(reconnect={"attempts": 5, "within": 600.0, "first_wait": 0.125, "max_wait": 0.6})
+    server.close()
+    with pytest.raises(errors.ReconnectFailed):
+        one.run(names, name="list", tally=Tally())
+    assert longest[:4] == [0.125, 0.25, 0.5, 0.6]
 
 
 def test_a_paused_endpoint_gets_no_line(server: ScriptedServer, session: Make, ledger: Ledger) -> None:

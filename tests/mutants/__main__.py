@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.mutants.options import ignored
 from tests.mutants.patches import DoesNotApply, Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,7 @@ _FAILED_TEST = re.compile(r"(?m)^(?:FAILED|ERROR) (\S+)")
 
 def main(names: Sequence[str]) -> int:
     """The exit code."""
-    chosen = [mutant for mutant in mutants() if not names or mutant.name in names]
+    chosen = [mutant for mutant in (*mutants(), *ignored()) if not names or mutant.name in names]
     if unknown := set(names) - {mutant.name for mutant in chosen}:
         print(f"no such mutant: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2

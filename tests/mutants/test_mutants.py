@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants import options
 from tests.mutants.patches import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = mutants()
+PATCHES = mutants()
+ALL = [*PATCHES, *options.ignored()]
 
 
 def test_there_are_enough_of_them() -> None:
     """One for each way in which the promise was ever seen to break."""
-    assert len(ALL) >= 15
+    assert len(PATCHES) >= 15
+
+
+def test_every_key_of_the_configuration_names_the_test_that_misses_it() -> None:
+    """A new key comes with a test that fails when the program ignores it."""
+    assert options.TESTS.keys() == options.keys()
 
 
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)

@@ -140,6 +140,15 @@ def test_a_batch_that_was_filled_says_that_there_may_be_more(server: FtpServer, 
     assert (second.outcome.published, second.more) == (1, False)
 
 
+def test_a_batch_is_filled_by_bytes_as_well(server: FtpServer, begin: Begin) -> None:
+    """Two files of 600 KiB are a batch of 1 MiB each."""
+    process, route = begin(batch={"bytes": 1 << 20})
+    for number in range(2):
+        (server.root / "out" / f"{number}.xml").write_bytes(bytes(600 * 1024))
+    assert polled(process, route).ready == 2
+    assert [fetched(process, route).outcome.published for _ in range(2)] == [1, 1]
+
+
 def test_paths_are_fetched_without_settling_or_filters_and_only_in_versions_not_yet_published(
     server: FtpServer, begin: Begin, tmp_path: Path
 ) -> None:

@@ -114,6 +114,23 @@ def test_odd_names_arrive_under_their_own_bytes(start_server: StartServer, fetch
     assert {os.fsencode(name): content for name, content in one.files().items()} == {n: n for n in odd}
 
 
+def test_mode_time_and_syncs_of_a_published_file_are_the_route_s(
+    start_server: StartServer, fetching: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mode`, `keep_mtime` and `durability`, each with another value than its default."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    server = start_server("pyftpdlib")
+    one = fetching(server, mode=0o600, keep_mtime=False, durability="rename")
+    put(server, "a.xml", b"<a/>")
+    one.poll()
+    assert counts(one.fetch()) == {"published": 1}
+    published = (one.landed / "a.xml").stat()
+    assert stat.S_IMODE(published.st_mode) == 0o600
+    assert published.st_mtime > LONG_AGO + 86_400
+    assert synced == []
+
+
 @pytest.mark.parametrize("size", [2_000_000, 1_900_000, 2_500_000])
 def test_a_file_replaced_in_mid_transfer_is_not_published(
     start_server: StartServer, fetching: Open, size: int

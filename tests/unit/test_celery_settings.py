@@ -62,6 +62,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "result_backend_transport_options",
         "visibility_timeout",
         "task_routes",
+        "broker_url",
         "result_backend",
         "timezone",
         "beat_schedule_filename",
@@ -93,6 +94,7 @@ def test_the_visibility_timeout_is_the_same_wherever_celery_looks(told: dict[str
 
 def test_what_is_configured_reaches_celery(told: dict[str, Any]) -> None:
     """Keys of [towline] that are nothing but settings of Celery's: each where it belongs."""
+    assert told["broker_url"] == "redis://127.0.0.1:1/0"
     assert told["result_backend"] == "redis://127.0.0.1:2/1"
     assert told["timezone"] == "Europe/Rome"
     assert told["beat_schedule_filename"].endswith("/state/beat-schedule")

@@ -46,6 +46,7 @@ def test_every_key_reaches_the_line(tmp_path: Path) -> None:
     untold = Peer(host="", port=0, user="", password="")
     lost = [field.name for field in fields(Peer) if getattr(peer, field.name) == getattr(untold, field.name)]
     assert lost == []
+    assert (peer.host, peer.port, peer.user) == ("ftps.bank.example", 2121, "acme")
     assert peer.trust == Trust(
         ca_file=str(tmp_path / "ca.pem"),
         fingerprints=PINS,
