@@ -15,8 +15,10 @@ from tests.faults.dialogue import Talk
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.pushing import LONG_AGO, Pushing
+from workers.batch import MOST_IN_A_ROW
 from workers.depositing import sweep
 from workers.errors import OperationFailed
+from workers.ftps.errors import Refused
 from workers.stores.naming import TEMP_PREFIX
 
 Open = Callable[..., Pushing]
@@ -263,3 +265,49 @@ def test_what_a_given_up_file_left_at_the_partner_is_removed(scripted: ScriptedS
     assert one.push().published == 1
     assert scripted.files == {b"/in/b": CONTENT}
     assert not one.ledger.claims.orphans("orders", one.route.target)
+
+
+@pytest.mark.parametrize("when", ["before", "after"], ids="{} its bytes".format)
+def test_a_partner_whose_disk_is_full_stops_the_batch_and_no_file_is_charged(
+    scripted: ScriptedServer, pushing: Open, when: str
+) -> None:
+    """452: nothing is under its name, everything stays here, and all goes once there is room."""
+    full = answer("452 No space left.") if when == "before" else receive(final="452 No space left.")
+    scripted.when("STOR", full, times=1)
+    one = pushing(max_attempts=1)
+    ready(one, a=CONTENT, b=CONTENT)
+    with pytest.raises(Refused, match="452"):
+        one.push()
+    assert set(one.states().values()) == {"READY"}
+    assert scripted.count("STOR") == 1, "the second would meet the same"
+    assert scripted.files.keys() - temps(scripted) == set()
+    assert one.push().published == 2
+    assert scripted.files == {b"/in/a": CONTENT, b"/in/b": CONTENT}
+
+
+def test_a_file_too_large_for_its_partner_is_its_own_fault(scripted: ScriptedServer, pushing: Open) -> None:
+    """552 to one: it is quarantined with the server's words, the others are sent."""
+    scripted.when("STOR", receive(final="552 Too large."), times=1)
+    one = pushing(max_attempts=1)
+    ready(one, a=CONTENT, b=CONTENT)
+    outcome = one.push()
+    assert (outcome.published, outcome.failed) == (1, 1)
+    assert "552 Too large." in (outcome.first_error or "")
+    states = {state: name for name, state in one.states().items()}
+    assert scripted.files.keys() - temps(scripted) == {f"/in/{states['FINISHED']}".encode()}
+    assert (one.source / states["QUARANTINED"]).read_bytes() == CONTENT
+
+
+def test_a_partner_whose_quota_is_used_up_costs_two_files_an_attempt_and_no_more(
+    scripted: ScriptedServer, pushing: Open
+) -> None:
+    """552 to one after the other is not theirs: the batch ends, and the rest keeps all its attempts."""
+    scripted.when("STOR", receive(final="552 Quota exceeded."))
+    one = pushing(max_attempts=2)
+    ready(one, **dict.fromkeys("abcd", CONTENT))
+    with pytest.raises(Refused, match="552"):
+        one.push()
+    assert scripted.count("STOR") == MOST_IN_A_ROW
+    assert set(one.states().values()) == {"READY"}
+    attempts = [row.attempts for row in one.ledger.history.rows("orders", limit=10)]
+    assert sorted(attempts) == [0] * (4 - MOST_IN_A_ROW) + [1] * MOST_IN_A_ROW

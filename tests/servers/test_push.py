@@ -253,3 +253,19 @@ def test_a_name_that_the_server_refuses_is_the_file_s_own_fault(
     assert counts(one.push()) == {"published": 1, "failed": 1}
     assert one.states() == {"a.csv": "QUARANTINED", "b.csv": "FINISHED"}
     assert one.files() == {"b.csv": b"ours too"}
+
+
+def test_a_name_that_no_file_may_have_there_is_quarantined_and_the_rest_goes_on(
+    start_server: StartServer, pushing: Open
+) -> None:
+    """Pure-FTPd takes no backslash: its words are told, nothing is left there, and the file stays here."""
+    one = pushing(start_server("pure-ftpd"), max_attempts=1)
+    odd = one.put(r"a\b.csv", b"ours")
+    one.put("c.csv", b"ours too")
+    one.poll()
+    outcome = one.push()
+    assert counts(outcome) == {"published": 1, "failed": 1}
+    assert "Prohibited file name" in (outcome.first_error or "")
+    assert one.states() == {r"a\\b.csv": "QUARANTINED", "c.csv": "FINISHED"}
+    assert one.files() == {"c.csv": b"ours too"}
+    assert odd.read_bytes() == b"ours"
