@@ -14,7 +14,12 @@ from dataclasses import dataclass, field, replace
 
 from tests.faults.disk import Change
 
-Image = dict[bytes, bytes | None]
+
+class Content(bytes):
+    """The bytes of a file. Two names of one file have the very same object; equal ones may be two files."""
+
+
+Image = dict[bytes, Content | None]
 """Paths below the folder that was watched → their bytes; None for a folder."""
 
 
@@ -112,9 +117,9 @@ class PowerCut:
             )
         else:
             chosen = self._drawn(draw, most, sum(pending), list(files.values()))
-        seen: set[frozenset[tuple[bytes, bytes | None]]] = set()
+        seen: set[frozenset[tuple[bytes, Content | None]]] = set()
         for which, contents in chosen:
-            image = dict(self._image(which, dict(zip(files, contents, strict=True))))
+            image = dict(self._image(which, dict(zip(files, map(Content, contents), strict=True))))
             if (known := frozenset(image.items())) not in seen:
                 seen.add(known)
                 yield image
@@ -134,8 +139,8 @@ class PowerCut:
             )
 
     def _image(
-        self, which: tuple[bool, ...], contents: dict[int, bytes]
-    ) -> Iterator[tuple[bytes, bytes | None]]:
+        self, which: tuple[bool, ...], contents: dict[int, Content]
+    ) -> Iterator[tuple[bytes, Content | None]]:
         left = list(which)
         names: dict[int, dict[bytes, int]] = {}
         for inode, folder in self._folders.items():

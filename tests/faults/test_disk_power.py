@@ -22,6 +22,7 @@ from tests.faults.power import Image, PowerCut
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.fetching import Fetching
+from tests.waiting import wait_until
 from workers.ledger import State
 from workers.ledger.engine import Database
 from workers.stores import boot, renaming
@@ -81,7 +82,7 @@ class Recording:
             self.server.files[b"/" + name] = content
         self.one.poll()
         assert self.one.fetch().published == len(files)
-        self.one.clear()
+        _clear(self.one)
 
     def _mark_commits(self, patch: pytest.MonkeyPatch) -> None:
         write = Database.write
@@ -124,16 +125,20 @@ class Recording:
         """Put this image and the point's ledger in place, start anew, and work until nothing is due."""
         shutil.rmtree(self.folder)
         self.folder.mkdir()
+        names: dict[int, Path] = {}
         for path, content in sorted(image.items()):
             there = self.folder / os.fsdecode(path)
             if content is None:
                 there.mkdir()
+            elif id(content) in names:
+                there.hardlink_to(names[id(content)])
             else:
                 there.write_bytes(content)
-        for name, content in point.ledger.items():
+                names[id(content)] = there
+        for name, kept in point.ledger.items():
             there = self.folder / name
             there.parent.mkdir(exist_ok=True)
-            there.write_bytes(content)
+            there.write_bytes(kept)
         self.server.files = dict(point.server)
         started = time.time()
         patch.setattr(boot, "booted_at", lambda: started)
@@ -142,9 +147,8 @@ class Recording:
             one.ledger.claims.end_leases()
             while one.poll():
                 assert one.fetch().published
-            one.clear()
+            _clear(one)
             one.store.sweep(one.ledger.claims.temps("statements", str(one.route.local)), idle=-1)
-            assert {row.state for row in one.ledger.history.rows(limit=99) if row.latest} <= {State.FINISHED}
             return one.files()
         finally:
             one.close()
@@ -157,6 +161,16 @@ class Recording:
 
     def images(self, point: Point, draw: random.Random) -> Iterator[Image]:
         return point.cut.images(draw, IMAGES)
+
+
+def _clear(one: Fetching) -> None:
+    """Work at the sources until all is finished: what was held when the power went is due in a moment."""
+
+    def finished() -> bool:
+        one.clear(hold_s=2)
+        return {row.state for row in one.ledger.history.rows(limit=99) if row.latest} <= {State.FINISHED}
+
+    wait_until(finished, 60, what="all are finished")
 
 
 def _not_known(folder: int, old: bytes, new: bytes) -> None:
