@@ -313,9 +313,14 @@ class Control:
             return
         text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
         # A server may repeat the password in its reply.
-        for secret in self._conceal:
-            text = text.replace(secret, "***")
-        self._wire(f"{direction} {text}")
+        self._wire(f"{direction} {concealed(text, self._conceal)}")
+
+
+def concealed(text: str, secrets: tuple[str, ...]) -> str:
+    """The text without any of the secrets."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def _shown(line: bytes) -> str:

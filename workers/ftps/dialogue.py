@@ -54,8 +54,6 @@ def log_in(control: Control, user: str, password: str, encoding: str, until: flo
     if not reply.refuses:
         return
     said = str(reply)
-    for form in secrets(password, encoding):
-        said = said.replace(form, "***")
     if _is_full(reply):
         raise Capacity(said)
     # 4xx may do better later (RFC 959 §4.2.1), but 430 means "invalid user name or password".
@@ -67,7 +65,8 @@ def log_in(control: Control, user: str, password: str, encoding: str, until: flo
 def secrets(password: str, encoding: str) -> tuple[str, ...]:
     """The password in each form in which a server's reply may show it again."""
     sent = password.encode(encoding, "replace").decode("utf-8", "backslashreplace")
-    return tuple(dict.fromkeys((password, sent))) if password else ()
+    quoted = repr(sent)[1:-1]  # as messages show what is no reply
+    return tuple(dict.fromkeys((password, sent, quoted))) if password else ()
 
 
 def protect(control: Control, until: float) -> None:

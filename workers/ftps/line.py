@@ -16,7 +16,7 @@ from dataclasses import replace
 from workers.ftps import data as channel
 from workers.ftps import dialogue
 from workers.ftps.active import Door
-from workers.ftps.control import Control, Reply, command, refusal
+from workers.ftps.control import Control, Reply, command, concealed, refusal
 from workers.ftps.dialogue import secrets
 from workers.ftps.errors import (
     BadName,
@@ -57,6 +57,7 @@ class Line:
         self.opened_at = time.monotonic()
         self._host = peer.host.removesuffix(".")  # a certificate's names have no final dot
         self._wire = wire
+        self._secrets = secrets(peer.password, peer.encoding)
         self._machine = Machine()
         self._opener = os.getpid()
         self._context: ssl.SSLContext | None = None
@@ -67,12 +68,17 @@ class Line:
     # -- life
 
     def open(self, known: Features | None, turn: Turn) -> None:
-        """The opening dialogue, all of it within `connect_timeout`. Failures come as they are."""
+        """The opening dialogue, all of it within `connect_timeout`. Failures come as they are, but that a
+        password which the server repeats is in none of them."""
+        with self._concealing():
+            self._open(known, turn)
+
+    def _open(self, known: Features | None, turn: Turn) -> None:
         peer, until = self.peer, self.opened_at + self.peer.connect_timeout
         if peer.tls != "off":
             self._context = client_context(peer.trust)
         stream = Stream.dial(peer.host, peer.port, until, "control")
-        self._control = Control(stream, conceal=secrets(peer.password, peer.encoding), wire=self._wire)
+        self._control = Control(stream, conceal=self._secrets, wire=self._wire)
         stream.keep_alive(peer.reply_timeout)
         self._machine.step(Event.CONNECTED)
         if peer.tls == "implicit":
@@ -98,6 +104,17 @@ class Line:
         self.features = dialogue.prepare(self.control, peer.encoding, known, until)
         self.control.telnet = bool(self.features.telnet)
         self._machine.step(Event.PREPARED)
+
+    @contextlib.contextmanager
+    def _concealing(self) -> Iterator[None]:
+        """Make the password unreadable in what a failure says: it goes to logs, the ledger and Flower."""
+        try:
+            yield
+        except FtpsError as failure:
+            failure.args = tuple(
+                concealed(said, self._secrets) if isinstance(said, str) else said for said in failure.args
+            )
+            raise
 
     def _secure(self, until: float) -> None:
         assert self._context is not None
@@ -162,7 +179,8 @@ class Line:
             loss = self.dead.loss if isinstance(self.dead, Transient) else None
             raise LineLost(f"the line is dead already: {self.dead or 'closed'}", loss=loss)
         try:
-            yield
+            with self._concealing():
+                yield
         except BaseException as error:
             # KeyboardInterrupt and a caller's own too: an unread reply would answer the next question.
             told = isinstance(error, Refused | TransferBroken | BadName) and not self.control.owed

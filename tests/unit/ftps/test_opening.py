@@ -235,3 +235,31 @@ def test_a_failed_opening_leaves_nothing_open(script: Script) -> None:
     for _ in range(20):
         fail()
     assert len(list(descriptors.iterdir())) == before
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "hüñter\\2 'x'"])
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("PASS", "530 No such password: {}"),
+        ("PASS", "421 {} is one too many."),
+        ("PASS", "430 {}"),
+        ("PASS", "450 {} for now."),
+        ("PASS", "299 You said {}"),
+        ("PASS", "You said {}"),
+        ("PBSZ", "500 {}"),
+        ("FEAT", "421 {}"),
+        ("NOOP", "You said {}"),
+    ],
+)
+def test_a_password_that_the_server_repeats_is_in_no_failure(
+    script: Script, connect: Connect, verb: str, said: str, password: str
+) -> None:
+    """Whatever the reply means: failures go to logs, to the ledger and to Flower."""
+    server = script({verb: said.format(password).encode()})
+    server.password = password
+    with pytest.raises(FtpsError) as failure:
+        connect(server, password=password).noop()
+    told = f"{failure.value} {failure.value!r}"
+    assert "***" in told
+    assert not any(form in told for form in (password, repr(password)[1:-1]))
