@@ -203,7 +203,7 @@ SEEN = {
     "renamed:3": {3},
     "published": {1, 2, 3},
 }
-"""How many objects there may be then: puts go side by side, and the large file ends a group where it comes."""
+"""How many objects there may be then: puts go side by side, and the large file ends a group."""
 LATER = tuple(SEEN)[2:]
 
 
