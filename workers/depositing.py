@@ -74,8 +74,8 @@ class Depositor:
 
     # -- what others left
 
-    def take_over(self, claim: Claim, relative: bytes) -> None:
-        """Remove what lower fences left for this path, or go on with it where uploads are resumed.
+    def take_over(self, claim: Claim, relative: bytes, *, adopts: bool) -> None:
+        """Remove what lower fences left for this path; adopts: bring it under this fence, to go on with it.
 
         Then a frozen worker that thaws finds nothing to rename.
         """
@@ -85,7 +85,6 @@ class Depositor:
         fences = range(claim.fence - 1, claim.temp_fence - 1, -1)
         left = [self._left(claim, claim.version_id, fence, relative) for fence in fences]
         others = [self._left(claim, old, fence, relative) for old in claim.older_versions for fence in fences]
-        adopts = self._session.endpoint.resume_uploads
 
         def clear(line: Connection) -> None:
             adopted = not adopts

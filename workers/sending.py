@@ -8,6 +8,7 @@ file may be refused for itself.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -99,11 +100,28 @@ class _Batch:
                 if receipt is not None:
                     self._ends.published(claim, receipt)
                     continue
-            self._depositor.take_over(claim, relative)
+            self._depositor.take_over(claim, relative, adopts=self._may_resume(claim, relative))
             due.append((claim, relative))
         self._ledger.claims.took_over([claim for claim, _ in due])
         crashpoint("took-over")
         return due
+
+    def _may_resume(self, claim: Claim, relative: bytes) -> bool:
+        """Whether to go on with what a lower fence sent: nobody may be sending it any more.
+
+        A worker that froze still has its source open, and reserved. Where it thaws, the server writes what it
+        sends to the temp that it began, whatever that is called by then: at the end of a published file, too.
+        """
+        if claim.temp_fence is None or not self._session.endpoint.resume_uploads:
+            return False
+        try:
+            file = self._source.open(relative)
+        except NameRefused:
+            return False
+        if file is None:
+            return False
+        with contextlib.closing(file):
+            return file.reserve()
 
     # -- one file
 
@@ -123,6 +141,8 @@ class _Batch:
         if file is None:
             self._ends.vanished(claim)
             return
+        if self._session.endpoint.resume_uploads:
+            file.reserve()  # until it is closed; see `_may_resume`
         one = Sent(claim, relative, self._depositor.temp_of(claim), file)
         try:
             if not _is_claimed_version(claim, file):
