@@ -22,7 +22,8 @@ from tests.witness.document import Document, judged
 from tests.witness.writer import desk_of
 from workers.stores.naming import TEMP_PREFIX
 
-_TEMP = os.fsdecode(TEMP_PREFIX)
+_TEMPS = (os.fsdecode(TEMP_PREFIX), ".pureftpd-rename.")
+"""How names begin that are no final ones. The second is Pure-FTPd's, of what it is about to delete."""
 _BARRIER_WITHIN_S = 60.0
 
 
@@ -132,7 +133,7 @@ class Watcher:
         elif event.folder in self._sources:
             self._at_source(event, self._sources[event.folder].route)
         elif event.folder in self._targets:
-            if event.name.startswith(_TEMP):
+            if event.name.startswith(_TEMPS):
                 self._at_temp(event)
             else:
                 self._at_target(event, self._targets[event.folder].route)
