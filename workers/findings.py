@@ -274,6 +274,11 @@ def _of_clock(config: Endpoint, ahead: float | None) -> Finding:
 
 def _of_refusal(config: Endpoint, route: Route | None, folder: bytes, refusal: Refused) -> Finding:
     told = f"{printable(folder)}: {refusal}"
+    if refusal.code == 522:  # as vsftpd says it; RFC 4217 has no code of its own
+        why = f"the server refuses data connections that don't resume the TLS session: {refusal}"
+        remedy = 'try tls_max = "1.2", or ask its owner not to demand it (vsftpd: require_ssl_reuse=NO)'
+        name = route.name if route is not None else config.name
+        return Finding(config.name, "data channel", why, remedy, ListingFailed(name, told))
     if route is None:
         return Finding(config.name, "listing", told)
     if isinstance(refusal, Forbidden):
