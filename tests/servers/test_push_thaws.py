@@ -13,13 +13,16 @@ from tests.servers.pushing import Pushing
 from tests.servers.server import FtpServer
 
 
-@pytest.mark.parametrize("resumes", [True, False], ids=["resume_uploads", "begun anew"])
+@pytest.mark.parametrize(
+    "resumes",
+    [pytest.param(True, id="resume_uploads"), pytest.param(False, id="begun anew", marks=pytest.mark.long)],
+)
 def test_a_sender_that_thaws_adds_nothing_to_what_another_has_sent(
     start_server: Callable[..., FtpServer], tmp_path: Path, resumes: bool
 ) -> None:
     """It was appending to what had been sent before; the server writes that at the end, by whatever name."""
     server = start_server("pyftpdlib")
-    content = os.urandom(6_000_000)
+    content = os.urandom(4_000_000)
 
     def opened() -> Pushing:
         return Pushing(server, tmp_path / "towline", resume_uploads=resumes)

@@ -126,7 +126,7 @@ def test_a_worker_that_froze_while_it_claimed_knows_that_its_lease_is_over(
     assert scene.judged(quick) == "clean"
 
 
-@pytest.mark.parametrize("doing", ["write", "dress"])
+@pytest.mark.parametrize("doing", ["write", pytest.param("dress", marks=pytest.mark.long)])
 def test_a_worker_that_thaws_does_nothing_to_what_another_has_published(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, doing: str
 ) -> None:
