@@ -34,6 +34,9 @@ def verdicts(results: Results) -> Iterator[Verdict]:
     for row in rows:
         work = row.told["work"]
         if RUN not in row.told["entrants"]:
+            yield Verdict(
+                row.told["title"], where(row), "–", row.told.get("not_run", "no turn of ours"), None
+            )
             continue
         if work in ("big-down", "big-up"):
             yield from _big(row)
