@@ -77,7 +77,11 @@ def line(fleet: Fleet, draw: random.Random) -> None:
 def cut_in_mid_file(fleet: Fleet, draw: random.Random) -> None:
     """The next file that is long enough breaks off."""
     proxy = draw.choice(list(fleet.proxies.values()))
-    proxy.data.fault_next(draw.choice(["cut", "reset"]), after=draw.randrange(1, 200_000))
+    proxy.data.fault_next(
+        draw.choice(["cut", "reset"]),
+        after=draw.randrange(1, 200_000),
+        counting="up" if fleet.direction == "push" else "down",
+    )
 
 
 def freeze(fleet: Fleet, draw: random.Random) -> Struck | None:
