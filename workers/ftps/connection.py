@@ -44,8 +44,6 @@ __all__ = ["Connection", "Digest", "Listing", "Peer", "Stat"]
 # 501 is not among them: some servers say it of an argument, others of a folder that isn't there.
 _UNKNOWN_COMMAND = frozenset({500, 502, 504})
 
-# Blocks of a listing → its entries; lines that are none go to the second argument.
-
 
 class Connection:
     """One line to one server, for one thread at a time, in the process that opened it.
