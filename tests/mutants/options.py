@@ -29,6 +29,8 @@ _BEAT = "tests/unit/test_beat_schedule.py::"
 _PEER = "tests/unit/test_peer_of.py::test_every_key_reaches_the_line"
 _KEYS = "tests/servers/test_endpoint_keys.py::"
 _LS = "tests/servers/test_cli_looking.py::test_ls_is_text_for_people"
+_WIRE = "tests/faults/test_keys_on_the_wire.py::"
+_SILENCE = _WIRE + "test_silence_is_borne_for_as_long_as_its_key_says"
 _SESSION = "tests/faults/test_session.py::"
 _DETECTION = "tests/servers/test_detection.py::"
 _TREE = "tests/servers/test_recursion.py::"
@@ -60,8 +62,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "endpoints.host": (_LS, _PEER),
     "endpoints.user": (_LS, _PEER),
     "endpoints.password": (_LS,),
-    "endpoints.tls": (_PEER,),
-    "endpoints.allow_plaintext": (_PEER,),
+    "endpoints.tls": (_WIRE + "test_a_line_without_tls_is_one_where_both_keys_ask_for_it", _PEER),
+    "endpoints.allow_plaintext": (_WIRE + "test_a_line_without_tls_is_one_where_both_keys_ask_for_it", _PEER),
     "endpoints.port": (_LS, _PEER),
     "endpoints.ca_file": (_LS, _PEER),
     "endpoints.fingerprint": (_KEYS + "test_pins_stand_in_for_an_authority", _PEER),
@@ -72,21 +74,27 @@ TESTS: dict[str, tuple[str, ...]] = {
     "endpoints.tls_max": (_KEYS + "test_tls_versions_have_limits", _PEER),
     "endpoints.data_mode": ("tests/servers/test_active.py::test_a_route_in_active_mode", _PEER),
     "endpoints.active_ports": ("tests/servers/test_active.py::test_a_route_in_active_mode", _PEER),
-    "endpoints.trust_pasv_address": (_PEER,),
+    "endpoints.trust_pasv_address": (
+        _WIRE + "test_a_227_s_address_is_dialled_where_its_network_is_trusted",
+        _PEER,
+    ),
     "endpoints.noop_during_transfer": (_PEER,),
     "endpoints.resume_uploads": (
         "tests/faults/test_push_faults.py::test_a_broken_upload_goes_on_where_that_is_asked_for",
     ),
     "endpoints.wire_log": ("tests/servers/test_wire_log.py::test_an_endpoint_may_log_its_wire",),
-    "endpoints.encoding": (_PEER,),
+    "endpoints.encoding": (_WIRE + "test_user_and_password_are_sent_in_the_endpoint_s_encoding", _PEER),
     "endpoints.timezone": (
         "tests/servers/test_quiet_folders.py::test_another_time_zone_is_a_comparison",
         _PEER,
     ),
-    "endpoints.connect_timeout": (_PEER,),
-    "endpoints.reply_timeout": (_PEER,),
-    "endpoints.probe_timeout": (_PEER,),
-    "endpoints.idle_timeout": (_PEER,),
+    "endpoints.connect_timeout": (_SILENCE, _PEER),
+    "endpoints.reply_timeout": (_SILENCE, _PEER),
+    "endpoints.probe_timeout": (
+        _WIRE + "test_a_line_is_given_as_long_to_say_that_it_lives_as_its_key_says",
+        _PEER,
+    ),
+    "endpoints.idle_timeout": (_SILENCE, _PEER),
     "endpoints.probe_after": (_SESSION + "test_a_line_is_asked_before_use_only_after_an_idle_time",),
     "endpoints.keepalive": (_SESSION + "test_an_idle_line_is_asked_again_and_again_where_keepalive_is_set",),
     "endpoints.max_age": (_SESSION + "test_a_line_is_rebuilt_when_it_is_too_old",),

@@ -120,6 +120,22 @@ def test_several_files_and_a_pattern_of_no_shell(start_server: StartServer, tmp_
 
 
 @pytest.mark.long
+def test_a_name_that_the_server_refuses_is_told_and_the_rest_is_sent(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Pure-FTPd takes no backslash: 1, in its own words; no temporary name is left there."""
+    site = begin(start_server("pure-ftpd"), tmp_path / "site")
+    odd, good = tmp_path / r"a\b.csv", tmp_path / "c.csv"
+    for one in (odd, good):
+        one.write_bytes(b"ours")
+    ended = site.towline("put", "bank", str(tmp_path / "*.csv"), "/out")
+    assert ended.returncode == 1, ended.stderr
+    assert "Prohibited file name" in ended.stderr
+    assert under(site.out) == {"c.csv": b"ours"}
+    assert odd.read_bytes() == b"ours"
+
+
+@pytest.mark.long
 def test_put_of_several_wants_a_folder(start_server: StartServer, tmp_path: Path) -> None:
     """2 where the server has none; nothing is sent. A folder without -r is passed over with 1."""
     site = begin(start_server("pyftpdlib"), tmp_path / "site")
