@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import create_engine, select
 
 from tests.witness.verdict import Row
 from workers.ledger import Ledger
 from workers.ledger.states import State
-from workers.ledger.tables import paths, versions
+from workers.ledger.tables import metadata, paths, versions
 from workers.ledger.values import temp_name
 from workers.names import parsed
 from workers.stores.local import LocalFolder
@@ -52,6 +53,19 @@ def orphans(ledger: Ledger, route: str, target: Path) -> list[str]:
 def temps(target: Path) -> set[str]:
     """The temps that lie in a folder now."""
     return {file.name for file in target.glob(f"{os.fsdecode(TEMP_PREFIX)}*")}
+
+
+def keep(url: str, folder: Path) -> None:
+    """Write every table of a ledger to `folder`, as `ledger.<table>.jsonl`: a row a line, bytes as text."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            for table in metadata.sorted_tables:
+                rows = connection.execute(select(table)).mappings()
+                lines = [json.dumps(dict(row), default=os.fsdecode, sort_keys=True) + "\n" for row in rows]
+                (folder / f"ledger.{table.name}.jsonl").write_text("".join(lines))
+    finally:
+        engine.dispose()
 
 
 def _of_the_gone(ledger: Ledger, route: str) -> set[str]:
