@@ -61,8 +61,8 @@ class Hands:
         """Whether anything is claimed, as far as this process knows."""
         return bool(self._held)
 
-    def hold(self, path_ids: Iterable[int]) -> None:
-        """Claimed just now."""
+    def hold(self, path_ids: Iterable[int], *, asked_at: float) -> None:  # noqa: ARG002 - a real clock's
+        """Claimed just now: the model's time stands still between question and answer."""
         self._held = set(path_ids)
         self._renewed_at = self._time.monotonic
 

@@ -90,15 +90,21 @@ class Line:
     """A READY connection to the partner. truncated: its listings break off."""
 
     features = SimpleNamespace(rest_stream=True)
+    peer = SimpleNamespace(zone="UTC")
 
     def __init__(self, partner: Partner, *, truncated: bool) -> None:
         self._partner = partner
         self._truncated = truncated
 
     @contextmanager
-    def listing(self, _path: bytes) -> Iterator[Listing]:
-        """MLSD or LIST of the folder."""
-        yield Listing(self._partner.entries(), truncated=self._truncated)
+    def listing(
+        self, _path: bytes, *, hear: Callable[[memoryview], object] | None = None
+    ) -> Iterator[Listing]:
+        """MLSD or LIST of the folder. hear: is given what stands for its bytes."""
+        entries = self._partner.entries()
+        if hear is not None:
+            hear(memoryview(repr(entries).encode()))
+        yield Listing(entries, truncated=self._truncated)
 
     def stat(self, paths: Sequence[bytes]) -> list[Stat | None]:
         """SIZE and MDTM of each."""
