@@ -63,4 +63,5 @@ def test_a_pickled_message_is_refused_and_the_worker_lives_on(
         assert worker.poll() is None
         assert not made.exists()
         assert not queues.llen("towline.polls")
-        assert not queues.hlen("unacked")
+        # A task is acknowledged after its result is there.
+        wait_until(lambda: not queues.hlen("unacked"), WITHIN, what="neither message is held")
