@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.acts import close, send, silence
+from tests.faults.acts import close, send, silence, transfer
 from tests.faults.dialogue import Talk
 from tests.faults.scripted import ScriptedServer
 from workers.ftps import data
@@ -108,6 +108,25 @@ def test_r8_a_listing_cut_in_mid_line_is_incomplete(script: Script, connect: Con
         assert [entry.name for entry in listing] == [b"a"]
     assert not listing.complete
     line.noop()
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        "226 Output truncated to 2 matches",
+        "226 Transfer done (but failed to open directory).",
+        "226 Done; sub: Permission denied",
+    ],
+)
+def test_r8_a_final_reply_may_say_that_the_folder_is_not_whole(
+    script: Script, connect: Connect, final: str
+) -> None:
+    """Pure-FTPd and vsftpd end well, and name in passing what they left out."""
+    line = connect(script({"MLSD": transfer(content=[b"type=file;size=1; a\r\n"], final=final)}))
+    with line.listing(b"/") as listing:
+        assert [entry.name for entry in listing] == [b"a"]
+    assert not listing.complete
+    assert listing.reason == final
 
 
 def test_r8_a_server_that_waits_for_our_end_is_not_waited_for(
