@@ -161,6 +161,7 @@ class Control:
         self.answered_at = time.monotonic()
         self.telnet = False
         self._parser = ReplyParser()
+        self._kept: Reply | None = None  # overheard, and left for `reply`
         self._waiting: deque[str] = deque()
         self._begun = False  # the command in front has had its preliminary reply
         self._asides = 0  # NOOPs whose replies may come at any time, or never
@@ -208,7 +209,7 @@ class Control:
 
         Raises LineLost (EOF, reset, and 421 in answer to anything, R5), NoAnswer, ProtocolError.
         """
-        reply = self._parser.next()
+        reply, self._kept = self._kept or self._parser.next(), None
         while reply is None:
             if self._heard:
                 # A server with Nagle's algorithm holds its 226 until the 150 is acknowledged: 40 ms a file.
@@ -239,6 +240,25 @@ class Control:
         self._waiting.popleft()
         self._begun = False
         return reply
+
+    def overheard(self) -> Reply | None:
+        """A preliminary reply, or a refusal, that has come already; None: nothing that counts has.
+
+        What wakes the socket may be a TLS ticket or half a line. A success is kept for `reply`: it ends what
+        is only beginning. Raises as `reply` does.
+        """
+        while self._kept is None:
+            self._kept = self._parser.next()
+            if self._kept is None:
+                arrived = self.stream.read_now(MAX_LINE)
+                if arrived is None:
+                    return None
+                if not arrived:
+                    raise LineLost(f"the server ended the line; owed: {', '.join(self._waiting)}")
+                self._heard = True
+                self._parser.feed(arrived)
+        ends_well = self._begun and not self._kept.preliminary and not self._kept.refuses
+        return None if ends_well else self.reply(time.monotonic())
 
     def ask(self, verb: str, argument: bytes = b"", *, until: float) -> Reply:
         """Write one command and wait for its final reply; a refusal is returned like any other."""
@@ -284,6 +304,11 @@ class Control:
     def owed(self) -> int:
         """How many final replies are still to come."""
         return len(self._waiting)
+
+    @property
+    def keeps_reply(self) -> bool:
+        """Whether a reply that was overheard waits for `reply`; until then nothing more is overheard."""
+        return self._kept is not None
 
     @property
     def holds_bytes(self) -> bool:

@@ -215,9 +215,10 @@ class Line:
         return replies
 
     def begin(self, verb: str, path: bytes, offset: int = 0) -> Stream:
-        """A secured data channel, with `verb` begun on it: port, TCP, command, 1xx, TLS, in this order.
+        """A secured data channel, with `verb` begun on it: port, TCP, command, then 1xx and TLS together.
 
-        In active mode TCP comes after the 1xx, or whenever the server likes: the kernel lets it in.
+        We speak first in TLS, so nothing need be waited for: what we say lies there until the server asks.
+        In active mode TCP comes after the 1xx, or whenever the server likes: the kernel lets it in. Then TLS.
         """
         command(verb, path)
         control = self.control
@@ -237,19 +238,17 @@ class Line:
                     raise refusal("REST", reply)
             control.send(verb, path, until=self._reply_deadline())
             self._machine.step(Event.SENT)
-            reply = control.reply(self._reply_deadline())
-            if reply.refuses:
-                raise self._refusal(verb, reply)
-            self._machine.step(Event.BEGUN)
+            if door is not None or self._context is None:
+                self._begun(verb, control.reply(self._reply_deadline()))
             if door is not None:
-                try:
+                with self._explaining(verb):
                     self._data = door.admit(time.monotonic() + self.peer.connect_timeout)
-                except Transient as failure:
-                    raise self._explained(verb, failure) from failure
         if self._context is not None:
             self._secure_data(verb, self._context)
         assert self._data is not None
         self._machine.step(Event.DATA_SECURED)
+        if self.state is State.AHEAD:
+            self._begun(verb, control.reply(self._reply_deadline()))
         self._nudged_at = time.monotonic()
         return self._data
 
@@ -283,14 +282,10 @@ class Line:
 
     def _secure_data(self, verb: str, context: ssl.SSLContext) -> None:
         """TLS with the control connection's session as it is now, and the control connection's host name."""
-        plain = self._data
-        assert plain is not None
-        try:
-            self._data = plain.secured(
-                context, self._host, self._reply_deadline(), resumption=self.control.resumption
-            )
-        except Transient as failure:
-            raise self._explained(verb, failure) from failure
+        assert self._data is not None
+        with self._explaining(verb):
+            self._data = self._data.wrapped(context, self._host, resumption=self.control.resumption)
+        self._shake_hands(verb, self._data)
         secure = self._data.tls
         assert secure is not None
         check_pins(secure, self.peer.trust)
@@ -299,10 +294,37 @@ class Line:
         else:
             self.data_fresh += 1
 
-    def _explained(self, verb: str, failure: Transient) -> FtpsError:
-        """Why the data channel failed, as the control connection tells it: 425, 522 (a refused session)."""
-        reply = self.control.reply(time.monotonic() + _EXPLANATION_S)
-        return self._refusal(verb, reply) if reply.refuses else TransferBroken(str(failure))
+    def _shake_hands(self, verb: str, data: Stream) -> None:
+        """The data channel's handshake, with an ear on the control connection: a refusal ends it at once."""
+        control, until, woken = self.control, self._reply_deadline(), True
+        while True:
+            with self._explaining(verb):
+                wants = data.shake_hands()
+            if not wants:
+                return
+            while woken and (reply := control.overheard()) is not None:
+                self._begun(verb, reply)
+                until = self._reply_deadline()
+            with self._explaining(verb):
+                woken = data.wait(wants, until, beside=None if control.keeps_reply else control.stream)
+
+    def _begun(self, verb: str, reply: Reply) -> None:
+        if reply.refuses:
+            raise self._refusal(verb, reply)
+        self._machine.step(Event.BEGUN)
+
+    @contextlib.contextmanager
+    def _explaining(self, verb: str) -> Iterator[None]:
+        """Why the data channel fails here, as the control connection tells it: 550, 425, 522 (a session)."""
+        try:
+            yield
+        except Transient as failure:
+            until = time.monotonic() + _EXPLANATION_S
+            reply = self.control.reply(until)
+            while reply.preliminary:
+                reply = self.control.reply(until)
+            why = self._refusal(verb, reply) if reply.refuses else TransferBroken(str(failure))
+            raise why from failure
 
     def keep_awake(self) -> None:
         """Called between blocks: NOOP when it is time, for firewalls that forget silent connections."""

@@ -32,9 +32,11 @@ its own way, so each has a state:
           ←──────────────────── settled ────────────────────────────────────────────────────────────┘
 
 The command is sent before the data handshake begins (vsftpd and ProFTPD deadlock otherwise: they
-accept the data connection only when they have a command to serve). A server may refuse from
-anywhere in between: its final reply settles the command, the data connection is dropped, and the
-line is READY again.
+accept the data connection only when they have a command to serve), but its 1xx is not waited for:
+in passive mode both are on their way at once, which is a round trip less. Where the handshake is
+over first, the way leads past AHEAD instead of OPENED; no data moves there. A server may refuse
+from anywhere in between: its final reply settles the command, the data connection is dropped, and
+the line is READY again.
 
 **Death.** DIED is legal everywhere. A command that is left through anything but its final reply (a
 deadline, the peer's end, an exception in the caller's code) leaves a reply on its way that would
@@ -61,6 +63,7 @@ class State(StrEnum):
     PASSIVE = "passive"  # a data port is being agreed on; in passive mode, connected to as well
     ASKED = "asked"  # RETR, STOR, MLSD or LIST was sent
     OPENED = "opened"  # its 1xx came, the data handshake is under way
+    AHEAD = "ahead"  # the data handshake is over, its 1xx is on its way
     DATA = "data"
     END = "end"  # all data moved, the final reply is owed
     DEAD = "dead"
@@ -96,8 +99,13 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.READY: {Event.SENT: State.COMMAND, Event.PORT_WANTED: State.PASSIVE},
     State.COMMAND: {Event.SENT: State.COMMAND, Event.SETTLED: State.READY},
     State.PASSIVE: {Event.SENT: State.ASKED, Event.SETTLED: State.READY},
-    State.ASKED: {Event.BEGUN: State.OPENED, Event.SETTLED: State.READY},
+    State.ASKED: {
+        Event.BEGUN: State.OPENED,
+        Event.DATA_SECURED: State.AHEAD,
+        Event.SETTLED: State.READY,
+    },
     State.OPENED: {Event.DATA_SECURED: State.DATA, Event.SETTLED: State.READY},
+    State.AHEAD: {Event.BEGUN: State.DATA, Event.SETTLED: State.READY},
     State.DATA: {Event.MOVED: State.END, Event.SETTLED: State.READY},
     State.END: {Event.SETTLED: State.READY},
     State.DEAD: {},

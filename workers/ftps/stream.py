@@ -68,6 +68,7 @@ class Stream:
         self.name = name
         self.host = host
         self._failed: FtpsError | None = None
+        self._answered = False  # the peer has begun its part of the TLS handshake
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
@@ -106,14 +107,25 @@ class Stream:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout_s * 1000))
 
-    def secured(
-        self, context: ssl.SSLContext, host: str, until: float, *, resumption: Resumption | None = None
-    ) -> Stream:
+    def secured(self, context: ssl.SSLContext, host: str, until: float) -> Stream:
         """Shake hands, and return the stream that speaks TLS; this one must not be used any more.
 
         Raises CertificateRefused, ClearText, NoAnswer, LineLost, ProtocolError; the socket is closed then.
         """
-        doing = f"{self.name}: TLS handshake"
+        stream = self.wrapped(context, host)
+        try:
+            while wants := stream.shake_hands():
+                stream.wait(wants, until)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def wrapped(self, context: ssl.SSLContext, host: str, *, resumption: Resumption | None = None) -> Stream:
+        """The stream that speaks TLS once `shake_hands` is done; this one must not be used any more.
+
+        Raises ConnectFailed, LineLost; the socket is closed then.
+        """
         sock: socket.socket = self.sock
         try:
             # suppress_ragged_eofs would make half a file look like a whole one (field note 15).
@@ -126,15 +138,50 @@ class Stream:
             sock = secure
             if resumption is not None:
                 resumption.offer(secure)
-            _shake_hands(secure, until, doing)
+            return Stream(secure, self.name, self.host)
         except (OSError, ValueError) as error:
-            told = _translated(error, sock, doing)
             sock.close()
-            raise told from error
+            raise translate(error, f"{self.name}: TLS handshake") from error
         except BaseException:
             sock.close()
             raise
-        return Stream(secure, self.name, self.host)
+
+    def shake_hands(self) -> int:
+        """Go on with the handshake as far as that needs no waiting; the first call says what we say first.
+
+        Returns what to wait for before the next call (`select.POLLIN`, `POLLOUT`), 0 when it is done. Raises
+        CertificateRefused, ClearText, LineLost, ProtocolError.
+        """
+        secure, doing = self.tls, f"{self.name}: TLS handshake"
+        assert secure is not None
+        try:
+            # A look at the first byte of the answer before OpenSSL eats it: a server that is spoken to in the
+            # wrong mode answers in clear text, and its words are the best explanation there is.
+            if not self._answered:
+                self._answered = _must_be_tls(secure, doing)
+            secure.settimeout(0)
+            secure.do_handshake()
+        except ssl.SSLWantReadError:
+            return select.POLLIN
+        except ssl.SSLWantWriteError:
+            return select.POLLOUT
+        except OSError as error:
+            raise _translated(error, secure, doing) from error
+        return 0
+
+    def wait(self, what: int, until: float, *, beside: Stream | None = None) -> bool:
+        """Wait until this socket is ready for `what`, or there is something to be read on that of `beside`.
+
+        Returns whether the latter is so; it may be no more than a TLS ticket. Raises NoAnswer.
+        """
+        poll = select.poll()
+        poll.register(self.sock.fileno(), what)
+        if beside is not None:
+            poll.register(beside.sock.fileno(), select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(_left(until, self.name) * 1000)}
+        if not ready:
+            raise NoAnswer(f"{self.name}: no answer in time")
+        return beside is not None and beside.sock.fileno() in ready
 
     @property
     def tls(self) -> ssl.SSLSocket | None:
@@ -270,35 +317,16 @@ def _left(until: float, doing: str) -> float:
     return left
 
 
-def _shake_hands(secure: ssl.SSLSocket, until: float, doing: str) -> None:
-    """Handshake, with a look at the first byte of the answer before OpenSSL eats it.
-
-    A server that is spoken to in the wrong mode answers in clear text, and its words are the best
-    explanation there is; OpenSSL would say WRONG_VERSION_NUMBER.
-    """
-    _must_be_tls(secure, doing)
-    try:
-        secure.settimeout(0)
-        secure.do_handshake()
-        return
-    except ssl.SSLWantReadError:
-        pass
-    if not _wait(secure, select.POLLIN, until):
-        raise TimeoutError
-    _must_be_tls(secure, doing)
-    secure.settimeout(_left(until, doing))
-    secure.do_handshake()
-
-
-def _must_be_tls(secure: ssl.SSLSocket, doing: str) -> None:
-    """Raise ClearText if what has come so far, if anything, can't be an answer in TLS."""
+def _must_be_tls(secure: ssl.SSLSocket, doing: str) -> bool:
+    """Whether the answer has begun. Raises ClearText if it can't be one in TLS."""
     secure.settimeout(0)
     try:
         first = socket.socket.recv(secure, 1, socket.MSG_PEEK)
     except BlockingIOError:
-        return
+        return False
     if first and first not in _TLS_RECORDS:
         raise ClearText(doing, _clear_text(secure, doing))
+    return True
 
 
 def _clear_text(sock: socket.socket, doing: str) -> str:

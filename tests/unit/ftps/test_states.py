@@ -11,6 +11,7 @@ EXPLICIT = [Event.CONNECTED, Event.GREETED, Event.SECURED]
 CLEAR = [Event.CONNECTED, Event.GREETED, Event.STAYED_CLEAR]
 LOGIN_TO_READY = [Event.LOGGED_IN, Event.PROTECTED, Event.PREPARED]
 TRANSFER = [Event.PORT_WANTED, Event.SENT, Event.BEGUN, Event.DATA_SECURED, Event.MOVED, Event.SETTLED]
+AHEAD = [Event.PORT_WANTED, Event.SENT, Event.DATA_SECURED, Event.BEGUN, Event.MOVED, Event.SETTLED]
 
 
 def run(*events: Event) -> Machine:
@@ -26,15 +27,17 @@ def test_three_ways_lead_to_login(way: list[Event]) -> None:
     assert run(*way).state is State.LOGIN
 
 
-def test_a_transfer_comes_back_to_ready() -> None:
-    """Through all its stages, in their order."""
-    assert run(*EXPLICIT, *LOGIN_TO_READY, *TRANSFER).state is State.READY
+@pytest.mark.parametrize("way", [TRANSFER, AHEAD])
+def test_a_transfer_comes_back_to_ready(way: list[Event]) -> None:
+    """Through all its stages, whether the 1xx or the handshake is over first."""
+    assert run(*EXPLICIT, *LOGIN_TO_READY, *way).state is State.READY
 
 
+@pytest.mark.parametrize("way", [TRANSFER, AHEAD])
 @pytest.mark.parametrize("stage", range(1, len(TRANSFER)))
-def test_a_refusal_settles_a_transfer_at_any_stage(stage: int) -> None:
+def test_a_refusal_settles_a_transfer_at_any_stage(way: list[Event], stage: int) -> None:
     """A final reply may come at any time, and makes the line READY."""
-    machine = run(*EXPLICIT, *LOGIN_TO_READY, *TRANSFER[:stage])
+    machine = run(*EXPLICIT, *LOGIN_TO_READY, *way[:stage])
     assert machine.step(Event.SETTLED) is State.READY
 
 
