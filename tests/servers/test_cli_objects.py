@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from itertools import count
@@ -128,8 +127,6 @@ def arrives_in_little_memory(server: FtpServer, folder: Path, bucket: Bucket, si
 def peak_of_run(site: Site) -> int:
     """`towline run` to its end: the most memory it had resident; bytes."""
     began = time.monotonic()
-    with site.started("run", "statements") as process:
-        _, status, used = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    print(f"{time.monotonic() - began:.0f} s; peak RSS {used.ru_maxrss >> 10} MiB")
-    return used.ru_maxrss << 10
+    peak = site.peak_rss("run", "statements")
+    print(f"{time.monotonic() - began:.0f} s; peak RSS {peak >> 20} MiB")
+    return peak
