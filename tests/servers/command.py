@@ -116,7 +116,7 @@ class Site:
     def peak_rss(self, *arguments: str) -> int:
         """The command to its end, which has to be a good one: the most memory it had resident; bytes.
 
-        The kernel counts what a process' parent had resident when it began, too: so the parent is a small one.
+        The kernel counts what the process' parent had resident at its start, too: so that is a small one.
         """
         told = subprocess.run(
             [sys.executable, "-c", _MEASURED, *_command(arguments)],
