@@ -21,7 +21,7 @@ from workers.ftps.errors import Refused
 from workers.ledger.values import Claim, FollowOn, Intent, Orphan, Published, temp_name
 from workers.names import parsed, printable
 from workers.receiving import Receipt, Wanted, asked_again
-from workers.stores.naming import below, joined, numbered
+from workers.stores.naming import NameRefused, below, joined, numbered
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -257,12 +257,26 @@ def sweep(route: Route, session: Session, ledger: Ledger, tally: Tally) -> None:
 
         def remove(line: Connection, orphans: Sequence[Orphan] = orphans) -> None:
             for orphan in orphans:
-                place = joined(route.remote, below(route.source, orphan.path))
-                for temp in orphan.temps:
-                    _may_fail(line.delete, beside(place, temp))
+                for temp in _temps_of(route, orphan):
+                    _may_fail(line.delete, temp)
 
         session.run(remove, name="sweep", tally=tally)
         ledger.claims.orphans_gone(orphans)
+
+
+def _temps_of(route: Route, orphan: Orphan) -> list[bytes]:
+    """Where its temps may lie at the partner; none where the file came from another source folder."""
+    try:
+        place = joined(route.remote, below(route.source, orphan.path))
+    except NameRefused:
+        log.warning(
+            "%s: what was sent of %s stays at the partner: it came from another folder",
+            route.name,
+            printable(orphan.path),
+            extra={"action": "push.temp_left"},
+        )
+        return []
+    return [beside(place, temp) for temp in orphan.temps]
 
 
 def beside(path: bytes, name: str) -> bytes:

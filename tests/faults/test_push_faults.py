@@ -267,6 +267,21 @@ def test_what_a_given_up_file_left_at_the_partner_is_removed(scripted: ScriptedS
     assert not one.ledger.claims.orphans("orders", one.route.target)
 
 
+def test_what_another_source_folder_left_does_not_stop_the_route(
+    scripted: ScriptedServer, pushing: Open, tmp_path: Path
+) -> None:
+    """`local` was changed, and nobody can say any more where those temps lie: they are told of, once."""
+    one = pushing(resume_uploads=True, max_attempts=1)
+    ready(one, a=CONTENT)
+    scripted.when("STOR", in_turn(receive(stop_after=200_000, end="reset", final=None), reset_line))
+    scripted.when("APPE", reset_line)
+    assert one.push().failed == 1
+    moved = one.route.model_copy(update={"local": tmp_path / "elsewhere"})
+    sweep(moved, one.session, one.ledger, one.tally)
+    assert not one.ledger.claims.orphans("orders", moved.target)
+    assert len(temps(scripted)) == 1
+
+
 @pytest.mark.parametrize("when", ["before", "after"], ids="{} its bytes".format)
 def test_a_partner_whose_disk_is_full_stops_the_batch_and_no_file_is_charged(
     scripted: ScriptedServer, pushing: Open, when: str
