@@ -85,14 +85,16 @@ class LocalFolder:
         """
         name = temp.encode()
         try:
-            with self._place.folder(relative, make=True) as (folder, _):
+            with self._place.folder(relative, make=True) as (folder, _), contextlib.ExitStack() as undo:
                 file = sole.continued(folder, name) if resume else None
                 if file is None:
                     file = sole.made(folder, name)
+                undo.callback(os.close, file)
                 if not sole.hold(folder, name, file):
-                    os.close(file)
                     raise TempGone
-                return Temp(os.dup(folder), file, name, self._place.refused)
+                temp_file = Temp(os.dup(folder), file, name, self._place.refused)
+                undo.pop_all()
+                return temp_file
         except (FileNotFoundError, FileExistsError) as meddled:
             raise self._place.refused(meddled) from meddled
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.stores.folder import NEXT, TEMP, names, received
+from workers.errors import StoreRefused
 from workers.stores.local import LocalFolder
 from workers.stores.store import TempGone
 
@@ -112,3 +113,17 @@ def test_a_worker_that_froze_before_it_had_the_lock_has_no_temp(
     with pytest.raises(TempGone):
         store.open_temp(b"a", TEMP, resume=True)
     assert names(root) == {NEXT.encode()}
+
+
+@pytest.mark.usefixtures("descriptors")
+def test_a_disk_that_fails_at_the_lock_is_told_of_and_keeps_no_file_open(
+    store: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker lives for weeks, and meets it again. No such disk can be had here, so the call is ours."""
+
+    def broken(file: int, how: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(StoreRefused, match=os.strerror(errno.EIO)):
+        store.open_temp(b"a", TEMP, resume=False)
