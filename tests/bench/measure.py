@@ -33,8 +33,13 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def shown(self, hidden: Mapping[str, str]) -> str:
-        """As one would type it, with `hidden` texts (passwords, scratch folders) replaced."""
-        variables = [f"{name}={value}" for name, value in self.environment.items() if name.isupper()]
+        """As one would type it, without passwords, and with `hidden` texts (scratch folders) replaced."""
+        # rclone's is no text that `hidden` could know: it is obscured anew each time.
+        variables = [
+            f"{name}={'PASSWORD' if 'PASS' in name else value}"
+            for name, value in self.environment.items()
+            if name.isupper()
+        ]
         text = " ".join([*map(shlex.quote, variables), *(shlex.quote(str(word)) for word in self.argv)])
         for secret, name in hidden.items():
             text = text.replace(secret, name)

@@ -15,7 +15,7 @@ from typing import Any
 from tests.bench import contestants, towline
 from tests.bench.contestants import NotHere
 from tests.bench.far import FarLink
-from tests.bench.measure import Command, Sample, TurnFailed, count_syscalls, run
+from tests.bench.measure import REPOSITORY, Command, Sample, TurnFailed, count_syscalls, run
 from tests.bench.pace import Pace
 from tests.bench.scene import Turns, make_files, serving
 from tests.bench.work import Item, Job
@@ -151,7 +151,7 @@ class _Rounds:
                 if name != BARE or job.work.direction != "down":  # it throws away what comes
                     self._turns.check(job)
         except (NotHere, TurnFailed) as why:
-            entrant.why = _without(str(why), self._hidden(job))
+            entrant.why = _without(str(why), hidden(job))
             told = f"- {entrant.why}"
         else:
             entrant.samples.append(sample)
@@ -164,7 +164,7 @@ class _Rounds:
             entrant.command = "celery worker, worker and beat, running; towline.poll sent"
             return self._fleet.turn(job, LIMIT_S)
         command = COMMANDS[name](job)
-        entrant.command = command.shown(self._hidden(job))
+        entrant.command = command.shown(hidden(job))
         limit_s = LIMIT_S
         if name in OTHERS:
             limit_s = min(LIMIT_S, max(self._pace.least_limit_s, self._pace.hopeless * self._best_s()))
@@ -202,18 +202,20 @@ class _Rounds:
             counted = count_syscalls(COMMANDS[name](job), scratch=job.scratch, limit_s=LIMIT_S)
         return counted.total if counted else None
 
-    @staticmethod
-    def _hidden(job: Job) -> dict[str, str]:
-        """What is left out of a command line in the report: secrets, and where things lie on this machine."""
-        return {
-            f"{job.place.ca_file}": "ca.pem",
-            f"{job.local}": "LOCAL",
-            f"{job.scratch}/": "",
-            f"{sys.executable}": "python",
-            job.place.password: "PASSWORD",
-            f":{job.place.port}": ":PORT",
-            f" {job.place.port}": " PORT",
-        }
+
+def hidden(job: Job) -> dict[str, str]:
+    """What is left out of a command line in the report: secrets, and where things lie on this machine."""
+    return {
+        f"{job.place.ca_file}": "ca.pem",
+        f"{job.local}": "LOCAL",
+        f"{job.scratch}/": "",
+        f"{sys.executable}": "python",
+        f"{Path(sys.executable).parent}/": "",
+        f"{REPOSITORY}": ".",
+        job.place.password: "PASSWORD",
+        f":{job.place.port}": ":PORT",
+        f" {job.place.port}": " PORT",
+    }
 
 
 def _without(text: str, hidden: dict[str, str]) -> str:
