@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from celery import Celery, signals
 from redis import RedisError
 
-from workers import metrics, pairing
+from workers import exposition, pairing
 from workers.crashpoints import crashpoint
 from workers.errors import LedgerRefused, LedgerUnavailable, TowlineError
 from workers.ledger import Ledger
@@ -64,7 +64,7 @@ def connect(app: Celery, config: Settings) -> None:
         crashpoint("task-ended")
 
     ledgers = _Ledgers(config, app.conf.broker_url)
-    metrics.register(config)  # Flower's /metrics shows what is registered in its process
+    exposition.register(config)  # Flower's /metrics shows what is registered in its process
 
     for signal, handler in (
         (signals.worker_init, refuse_other_pools),

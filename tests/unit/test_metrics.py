@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from workers import metrics
+from workers import exposition, metrics
 from workers.batch import Outcome
 from workers.ledger import Appeared, Ledger
 from workers.process import here
@@ -63,7 +63,7 @@ def ledger(settings: Settings) -> Ledger:
 def told(settings: Settings) -> str:
     """What a scrape shows."""
     registry = CollectorRegistry()
-    metrics.register(settings, registry)
+    exposition.register(settings, registry)
     return generate_latest(registry).decode()
 
 

@@ -7,8 +7,11 @@ configuration from `configuration()`, prints what people read with rich or click
 
 from __future__ import annotations
 
+import gc
 import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,7 +61,7 @@ class Verbs(click.Group):
         """Import the verb's module; None for an unknown verb."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"workers.cli.{VERBS[cmd_name][0]}")
+        module = _imported(f"workers.cli.{VERBS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         _take_config(command)
         return command
@@ -78,6 +81,22 @@ class Verbs(click.Group):
         except TowlineError as failure:
             click.echo(f"towline: {sentence(failure)}", err=True)
             ctx.exit(code_of(failure))
+
+
+def _imported(name: str) -> ModuleType:
+    """The module of a verb, with all it imports.
+
+    That makes a hundred thousand objects, all of which stay. To look through them for garbage, again and
+    again while they become more, and once more at the exit, would be a quarter of what a short round costs.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def configuration() -> Settings:

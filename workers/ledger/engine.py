@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoneFree
@@ -22,6 +21,9 @@ from workers.errors import LedgerRefused, LedgerUnavailable
 from workers.ledger.mounts import network_file_system
 from workers.ledger.postgres import postgres_engine
 from workers.ledger.turns import Turns
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one. Transactions hold the lock for milliseconds; a disk that
@@ -159,8 +161,13 @@ class Database:
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows `on_conflict_do_nothing`, of this connection's dialect."""
+    # Imported where they are used: a start on SQLite need not pay for PostgreSQL's.
     if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
     return postgresql.insert(table)
 
 

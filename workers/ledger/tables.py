@@ -1,8 +1,8 @@
 """The ledger's tables, for SQLite and PostgreSQL alike.
 
 Times are epoch seconds UTC by the ledger's clock. Names that came from a server are bytes: no collation, no
-encoding, no normalisation can make two of them one. `migrations/` makes these tables; a test holds the two
-together.
+encoding, no normalisation can make two of them one. `migrations/` makes these tables, and their `indexes`; a
+test holds the two together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -96,21 +95,6 @@ paths = Table(
     UniqueConstraint("route", "remote", "target", name="uq_paths_route_remote_target"),
     sqlite_autoincrement=True,
 )
-# Temps that may lie there, unclaimed: small, since publishing leaves none.
-Index(
-    "ix_paths_temps",
-    paths.c.route,
-    sqlite_where=paths.c.temp_fence.is_not(None),
-    postgresql_where=paths.c.temp_fence.is_not(None),
-)
-# Only what is claimed now: as small as the work in hand, however many paths are known.
-Index(
-    "ix_paths_claimed",
-    paths.c.owner,
-    paths.c.lease_until,
-    sqlite_where=paths.c.owner.is_not(None),
-    postgresql_where=paths.c.owner.is_not(None),
-)
 
 versions = Table(
     "versions",
@@ -163,62 +147,11 @@ versions = Table(
     UniqueConstraint("path_id", "number", name="uq_versions_path_number"),
     sqlite_autoincrement=True,
 )
-# The claim reads this from its left end and stops at its limit; counting by state never touches the table.
-Index(
-    "ix_versions_claim",
-    versions.c.route,
-    versions.c.state,
-    versions.c.next_attempt_at,
-    versions.c.version_id,
-)
-# When a route last published, and what is old enough to be forgotten.
-Index(
-    "ix_versions_published",
-    versions.c.route,
-    versions.c.published_at,
-    sqlite_where=versions.c.published_at.is_not(None),
-    postgresql_where=versions.c.published_at.is_not(None),
-)
-# What may be forgotten one day: everything else is in the folder now, and stays.
-NOT_LISTED_NOW = "NOT (versions.latest AND versions.listed)"
-Index(
-    "ix_versions_past",
-    versions.c.last_seen_at,
-    sqlite_where=text("NOT (latest AND listed)"),
-    postgresql_where=text("NOT (latest AND listed)"),
-)
-Index("ix_versions_route", versions.c.route, versions.c.version_id)
-# What a listing may lack: as many as are in the folder, however long the history.
+
+# Conditions of partial indexes (indexes.py) as statements have to write them out: SQLite uses such an index
+# only where it sees its condition in the text.
 LISTED_NOW = "versions.latest AND versions.listed"
-Index(
-    "ix_versions_listed",
-    versions.c.route,
-    sqlite_where=text("latest AND listed"),
-    postgresql_where=text("latest AND listed"),
-)
-# What was gone before it could be fetched, by when that was noticed.
-Index(
-    "ix_versions_vanished",
-    versions.c.route,
-    versions.c.vanished_at,
-    sqlite_where=text("state = 'VANISHED'"),
-    postgresql_where=text("state = 'VANISHED'"),
-)
-# An open intent keeps newer versions of its path from being claimed; there are never more than are in hand.
-Index(
-    "ix_versions_publishing",
-    versions.c.path_id,
-    sqlite_where=text("state = 'PUBLISHING'"),
-    postgresql_where=text("state = 'PUBLISHING'"),
-)
-# Sources that are still to be deleted or moved: few, unless the server refuses.
-Index(
-    "ix_versions_after",
-    versions.c.route,
-    versions.c.after_next_at,
-    sqlite_where=versions.c.after_next_at.is_not(None),
-    postgresql_where=versions.c.after_next_at.is_not(None),
-)
+NOT_LISTED_NOW = "NOT (versions.latest AND versions.listed)"
 
 endpoints = Table(
     "endpoints",
@@ -276,7 +209,6 @@ permits = Table(
     sqlite_autoincrement=True,
 )
 """A row for every line held in the fleet, and for everybody who waits for one."""
-Index("ix_permits_endpoint", permits.c.endpoint, permits.c.owner, unique=True)
 
 outbox = Table(
     "outbox",
@@ -294,9 +226,3 @@ outbox = Table(
     sqlite_autoincrement=True,
 )
 """Follow-on tasks, written together with the PUBLISHED they announce, sent afterwards."""
-Index(
-    "ix_outbox_unsent",
-    outbox.c.next_at,
-    sqlite_where=outbox.c.sent_at.is_(None),
-    postgresql_where=outbox.c.sent_at.is_(None),
-)

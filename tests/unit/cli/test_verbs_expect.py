@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, generate_latest
 
-from workers import metrics
+from workers import exposition
 from workers.cli import main
 from workers.ledger import Appeared, Ledger
 from workers.ledger.values import Intent, Published
@@ -79,7 +79,7 @@ def scraped(config: Path) -> dict[str, float]:
     """The two figures of an alert."""
     settings = load(config)
     registry = CollectorRegistry()
-    metrics.register(settings, registry)
+    exposition.register(settings, registry)
     try:
         lines = generate_latest(registry).decode().splitlines()
     finally:

@@ -18,9 +18,9 @@ from tests.unit.ledger.scene import ONLY_SQLITE, SLOW_ON_POSTGRESQL, Other, Scen
 from workers.errors import LedgerRefused
 from workers.ledger import Ledger
 from workers.ledger.engine import Database, refuse_network_disk
+from workers.ledger.indexes import metadata
 from workers.ledger.migrate import HEAD, MIGRATIONS
 from workers.ledger.mounts import network_file_system
-from workers.ledger.tables import metadata
 
 MOUNTINFO = """\
 22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
@@ -137,7 +137,7 @@ def test_a_writer_in_a_loop_lets_others_pass(scene: Scene) -> None:
 
 
 def test_the_migrated_tables_are_those_of_the_program(scene: Scene) -> None:
-    """tables.py and migrations/ say the same, to the last index."""
+    """tables.py, indexes.py and migrations/ say the same, to the last index."""
     with scene.ledger._database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
