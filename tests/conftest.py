@@ -27,10 +27,15 @@ from tests.servers.valkey import Valkey
 
 RAN_ON = "ran_on_server"
 
-# CI tries the same examples each time: what random ones find elsewhere becomes a test there.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI") == "true":
-    hypothesis.settings.load_profile("ci")
+# CI tries the same examples each time: what random ones find elsewhere becomes a test there. How long one
+# takes is the machine's matter.
+hypothesis.settings.register_profile(
+    "towline",
+    derandomize=os.environ.get("CI") == "true" or os.environ.get("TOWLINE_REQUIRE_SERVERS") == "1",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("towline")
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout_s: float = 10.0, *, what: str = "") -> T:
-    """The first true value of `condition()`, asked every 10 ms. Raises AssertionError after `timeout_s`."""
+def wait_until(condition: Callable[[], T], timeout_s: float = 60.0, *, what: str = "") -> T:
+    """The first true value of `condition()`, asked every 10 ms. Raises AssertionError after `timeout_s`.
+
+    That is no bound for what is waited for, only for how long a test hangs: a busy machine may take seconds.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.faults.acts import Act
     from tests.faults.scripted import ScriptedServer
 
-MOST_S = 20.0  # no test waits longer for a client that does nothing
+MOST_S = 60.0  # no test waits longer for a client that does nothing
 FEATURES = "\r\n ".join(
     ("211-Features:", "MLST type*;size*;modify*;", "MLSD", "SIZE", "MDTM", "REST STREAM", "UTF8", "EPSV")
 )
@@ -54,6 +54,7 @@ class Talk:
         self._called: tuple[str, int] | None = None  # in active mode, until we have connected
         self._buffer = b""
         self._orders: deque[tuple[Act, threading.Event]] = deque()
+        self._over = threading.Event()  # no order is carried out any more
         self._bell, self._ear = socket.socketpair()
         plain.settimeout(MOST_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -159,8 +160,8 @@ class Talk:
         with contextlib.suppress(OSError):
             self._bell.send(b"!")
         while not done.wait(0.05):
-            if not self.running:
-                return done.wait(1)  # by this order, or by another end before it
+            if self._over.is_set():
+                return done.is_set()  # by this order, or by another end before it
         return True
 
     def give_up(self) -> None:
@@ -171,6 +172,7 @@ class Talk:
             if one is not None:
                 one.close()
         self.close()
+        self._over.set()
 
     def _answer(self, verb: str, argument: bytes) -> None:
         self.verb = verb
@@ -267,12 +269,21 @@ class Talk:
         self.reply("250 Gone." if known else "550 No such file.")
 
     def _rnfr(self, path: bytes) -> None:
+        if path not in self.server.files:
+            self.reply("550 No such file.")  # what was named before stays so, as with most servers
+            return
         self.renaming = path
-        self.reply("350 To what?" if path in self.server.files else "550 No such file.")
+        self.reply("350 To what?")
 
     def _rnto(self, path: bytes) -> None:
-        self.server.files[path] = self.server.files.pop(self.renaming)
-        self.reply("250 Renamed.")
+        old, self.renaming = self.renaming, b""
+        if not old:
+            self.reply("503 What is to be renamed?")
+        elif old not in self.server.files or path.rpartition(b"/")[0] in self.server.files:
+            self.reply("550 It can't be done.")
+        else:
+            self.server.files[path] = self.server.files.pop(old)
+            self.reply("250 Renamed.")
 
 
 def _in_many_lines(reply: bytes) -> bytes:
@@ -286,9 +297,21 @@ def _in_many_lines(reply: bytes) -> bytes:
     return b"\r\n".join((b"%s-%s" % (code, opening), *decoys, rest))
 
 
-def listener(host: str) -> socket.socket:
-    """A socket that listens on a free port of this address."""
-    return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+def listener(host: str, port: int = 0) -> socket.socket:
+    """A socket that listens on this port of this address; 0: on a free one."""
+    return socket.create_server((host, port), family=_family(host))
+
+
+def reserved(host: str) -> socket.socket:
+    """A socket that holds a free port and does not listen there; a `listener` may, beside it."""
+    place = socket.socket(_family(host))
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind((host, 0))
+    return place
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def reset(end: socket.socket) -> None:

@@ -119,7 +119,7 @@ class CuttingProxy:
         done = threading.Event()
         self._orders.append((order, answer, done))
         self._bell.send(b"!")
-        if not done.wait(5):
+        if not done.wait(60):
             raise RuntimeError("the proxy's thread doesn't answer")
         return answer[0]
 
@@ -139,7 +139,7 @@ class CuttingProxy:
             return
         lane.made += 1
         try:
-            server = socket.create_connection((self.target, listener.getsockname()[1]), timeout=2)
+            server = socket.create_connection((self.target, listener.getsockname()[1]), timeout=30)
         except OSError:
             _reset(client)  # nobody is there
             return

@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from tests.faults.acts import Act, answer, receive, transfer
-from tests.faults.dialogue import Talk, listener
+from tests.faults.dialogue import Talk, listener, reserved
 from tests.servers.certificates import Certificates
 from tests.servers.server import TlsMode, TlsVersion
 from workers.ftps.peer import Peer
 from workers.ftps.tls import Trust
 
+PATIENCE_S = 60.0
+"""A client's deadlines: a busy machine may hold up either side for seconds."""
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 Answer = str | bytes | Act
@@ -92,8 +94,10 @@ class ScriptedServer:
         self.closing = threading.Event()
         for verb, one in (answers or {}).items():
             self.when(verb, one)
-        self._listener = listener(host)
-        self.port: int = self._listener.getsockname()[1]
+        # A test may knock where nobody listens any more: until its end the kernel gives the port to no other.
+        self._place = reserved(host)
+        self.port: int = self._place.getsockname()[1]
+        self._listener = listener(host, self.port)
         self._acceptor = threading.Thread(target=self._accept, name="scripted-accept", daemon=True)
         self._acceptor.start()
 
@@ -134,10 +138,11 @@ class ScriptedServer:
             "password": self.password,
             "tls": self.tls,
             "trust": Trust(ca_file=str(self.ca_file)),
-            "connect_timeout": 5.0,
-            "reply_timeout": 5.0,
-            "probe_timeout": 5.0,
-            "idle_timeout": 5.0,
+            # Where a test is about one of these it says so.
+            "connect_timeout": PATIENCE_S,
+            "reply_timeout": PATIENCE_S,
+            "probe_timeout": PATIENCE_S,
+            "idle_timeout": PATIENCE_S,
         }
         return Peer(**(values | changes))  # type: ignore[arg-type]
 
@@ -146,7 +151,7 @@ class ScriptedServer:
         return sum(command.split(" ")[0] == verb for command in list(self.commands))
 
     def close(self) -> None:
-        """Ends all lines and stops listening."""
+        """Ends all lines and stops listening; the port stays ours until the end of the `with` block."""
         self.closing.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -162,6 +167,7 @@ class ScriptedServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        self._place.close()
 
     def _accept(self) -> None:
         while not self.closing.is_set():

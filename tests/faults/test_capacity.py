@@ -43,7 +43,7 @@ def session(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 "user": server.user,
                 "password": server.password,
                 "ca_file": server.ca_file,
-                "reconnect": {"attempts": 3, "within": 20.0, "first_wait": 0.001, "max_wait": 0.01},
+                "reconnect": {"attempts": 3, "within": 60.0, "first_wait": 0.001, "max_wait": 0.01},
             }
             one = Session(Endpoint.model_validate(facts | changes), ledger)
             opened.callback(one.close)

@@ -34,8 +34,8 @@ from workers.settings import Endpoint
 
 SHORT_S = 0.4
 """Deadlines where only they end the case."""
-LONG_S = 5.0
-LIMIT_S = 8.0
+LONG_S = 60.0
+LIMIT_S = 30.0
 """Of an operation that fails: several short deadlines, or the two seconds that are a constant of the line."""
 CODES = {fault: int(fault[:3]) for fault in (*REPLIES, *DOWN) if fault[:3].isdigit()} | {"denied": 530}
 SAMPLE = 42  # each of them twice

@@ -7,7 +7,7 @@ import io
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -25,17 +25,13 @@ CONTENT = bytes(range(256)) * 400
 
 @pytest.fixture
 def start(certificates: Certificates) -> Iterator[Callable[..., ScriptedServer]]:
-    started: list[ScriptedServer] = []
+    with ExitStack() as started:
 
-    def start(**options: object) -> ScriptedServer:
-        options.setdefault("files", {b"/a.bin": CONTENT})
-        server = ScriptedServer(certificates, **options)  # type: ignore[arg-type]
-        started.append(server)
-        return server
+        def start(**options: object) -> ScriptedServer:
+            options.setdefault("files", {b"/a.bin": CONTENT})
+            return started.enter_context(ScriptedServer(certificates, **options))  # type: ignore[arg-type]
 
-    yield start
-    for server in started:
-        server.close()
+        yield start
 
 
 @contextmanager
@@ -110,7 +106,7 @@ def test_faults_reach_the_client(
     server.when("NOOP", act)
     with client_of(server) as client:
         assert client.sock is not None
-        client.sock.settimeout(0.3)
+        client.sock.settimeout(0.3 if raised is TimeoutError else 60)
         with pytest.raises(raised):
             client.sendcmd("NOOP")
 
@@ -159,7 +155,7 @@ def test_clear_text_behind_234_is_one_packet(start: Callable[..., ScriptedServer
     """The injected reply is there before TLS begins."""
     server = start()
     server.when("AUTH", acts.clear_behind_234("220 injected"))
-    with socket.create_connection((server.host, server.port), 5) as line:
+    with socket.create_connection((server.host, server.port), 60) as line:
         assert line.recv(100).startswith(b"220")
         line.sendall(b"AUTH TLS\r\n")
         assert line.recv(100) == b"234 Begin.\r\n220 injected\r\n"

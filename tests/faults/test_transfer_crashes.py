@@ -164,6 +164,10 @@ def test_a_kill_in_mid_file_is_resumed(scene: Callable[..., Scene]) -> None:
     [partial] = [size for size in map(len, here.one.files().values()) if 0 < size < BIG]
     assert here.recover() == 3
     assert here.one.files() == here.sent
-    sizes = re.findall(r"RETR .* completed=1 bytes=(\d+)", (here.server.folder / "output").read_text())
+
+    def sizes() -> set[int]:
+        told = (here.server.folder / "output").read_text()
+        return set(map(int, re.findall(r"RETR .* completed=1 bytes=(\d+)", told)))
+
     # A little of what is there is asked for once more, and compared.
-    assert BIG - partial + 64 * 1024 in map(int, sizes)
+    wait_until(lambda: BIG - partial + 64 * 1024 in sizes(), what=f"the rest of {partial} was sent")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +24,23 @@ DIR = b"type=dir;modify=20200101000000; "
 @pytest.fixture
 def walk(certificates: Certificates, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, Fetching]]]:
     """walk(tree, **keys) → (server, a recursive route's Fetching of /out)."""
-    opened: list[Any] = []
+    with ExitStack() as opened:
 
-    def begin(tree: Tree, **keys: Any) -> tuple[Any, Fetching]:
-        server = ScriptedServer(certificates)
-        opened.append(server)
+        def begin(tree: Tree, **keys: Any) -> tuple[Any, Fetching]:
+            server: Any = opened.enter_context(ScriptedServer(certificates))
 
-        def mlsd(talk: Any, folder: bytes) -> None:
-            lines = tree.get(folder)
-            if lines is None:
-                acts.answer("550 No such directory.")(talk, folder)
-            else:
-                acts.send(b"".join(line + b"\r\n" for line in lines))(talk, folder)
+            def mlsd(talk: Any, folder: bytes) -> None:
+                lines = tree.get(folder)
+                if lines is None:
+                    acts.answer("550 No such directory.")(talk, folder)
+                else:
+                    acts.send(b"".join(line + b"\r\n" for line in lines))(talk, folder)
 
-        server.when("MLSD", mlsd)
-        one = Fetching(server, tmp_path / "towline", remote=b"/out", recursive=True, **keys)  # type: ignore[arg-type]
-        opened.append(one)
-        return server, one
+            server.when("MLSD", mlsd)
+            one = Fetching(server, tmp_path / "towline", remote=b"/out", recursive=True, **keys)
+            return server, opened.enter_context(closing(one))
 
-    yield begin
-    for one in reversed(opened):
-        one.close()
+        yield begin
 
 
 def looks(server: Any) -> list[str]:

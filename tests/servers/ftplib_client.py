@@ -16,7 +16,7 @@ class FtplibClient(ftplib.FTP_TLS):
     """FTP_TLS with `implicit` TLS, and with data sessions that resume the control connection's."""
 
     def __init__(self, ca_file: Path, *, tls: TlsMode = "explicit", resume: bool = True) -> None:
-        super().__init__(context=ssl.create_default_context(cafile=str(ca_file)), timeout=20)
+        super().__init__(context=ssl.create_default_context(cafile=str(ca_file)), timeout=60)
         self.tls_mode = tls
         self.resume = resume
         self.data_resumed = 0

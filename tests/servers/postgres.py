@@ -124,7 +124,7 @@ class Postgres(Databases):
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._answers, 30, what="PostgreSQL takes connections")
+        wait_until(self._answers, 60, what="PostgreSQL takes connections")
 
     def stop(self) -> None:
         """End it and every connection at once, without a word: the next start recovers. Harmless twice."""

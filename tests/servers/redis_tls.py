@@ -13,7 +13,7 @@ from tests.servers import packages
 from tests.servers.certificates import Certificates
 from tests.waiting import wait_until
 
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0
 
 CONFIGURATION = """
 bind 127.0.0.1

@@ -20,8 +20,8 @@ from tests.servers.ports import PortBlock
 TlsMode = Literal["explicit", "implicit"]
 TlsVersion = Literal["1.2", "1.3"]
 
-START_LIMIT_S = 15.0
-STOP_LIMIT_S = 5.0
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 30.0
 
 
 class FtpServer(ABC):

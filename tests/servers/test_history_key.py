@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.servers.command import Site
 from tests.servers.server import FtpServer
+from tests.waiting import wait_until
 from workers import rounds, settings
 from workers.process import Process
 from workers.session import Tally
@@ -36,6 +36,9 @@ def test_a_file_is_forgotten_when_it_was_gone_for_so_long(
         rounds.fetch(process, route, Tally())
         (site.out / "a.xml").unlink()
         rounds.poll(process, route, Tally())
-        time.sleep(1.1)  # it is the ledger's clock that counts
-        assert rounds.upkeep(process).pruned == forgotten
+
+        def pruned() -> int:
+            return rounds.upkeep(process).pruned
+
+        assert (wait_until(pruned) if forgotten else pruned()) == forgotten
         assert len(process.ledger.history.rows("statements", limit=10)) == 2 - forgotten

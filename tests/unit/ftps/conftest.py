@@ -16,7 +16,7 @@ from pyftpdlib.handlers import TLS_FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
-from tests.faults.scripted import Answer, ScriptedServer
+from tests.faults.scripted import PATIENCE_S, Answer, ScriptedServer
 from tests.servers.certificates import Certificates
 from workers.ftps.connection import Connection, Peer
 from workers.ftps.tls import Trust
@@ -69,9 +69,10 @@ class Server:
             "password": PASSWORD,
             "tls": self.tls,
             "trust": Trust(ca_file=self.ca_file),
-            "connect_timeout": 5,
-            "reply_timeout": 5,
-            "idle_timeout": 5,
+            "connect_timeout": PATIENCE_S,
+            "reply_timeout": PATIENCE_S,
+            "probe_timeout": PATIENCE_S,
+            "idle_timeout": PATIENCE_S,
         }
         return Peer(**(values | changes))
 

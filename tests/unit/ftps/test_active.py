@@ -6,12 +6,13 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.faults.dialogue import Talk
-from tests.faults.scripted import Answer, ScriptedServer
+from tests.faults.scripted import PATIENCE_S, Answer, ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.ports import PortBlock
 from workers.ftps.connection import Connection
@@ -36,7 +37,7 @@ def ports() -> Iterator[tuple[int, int]]:
 
 def call(talk: Talk, *, ours: str = "127.0.0.1") -> socket.socket:
     """Connect to where the client said."""
-    return socket.create_connection(talk.server.told[-1], 5, source_address=(ours, 0))
+    return socket.create_connection(talk.server.told[-1], PATIENCE_S, source_address=(ours, 0))
 
 
 def send_over(talk: Talk, plain: socket.socket) -> None:
@@ -74,12 +75,12 @@ def test_the_server_connects_to_a_port_of_ours(
     """EPRT with the control connection's own address and a port of the range; TLS sessions are resumed."""
     server = active()
     line = connect(server, active_ports=ports)
-    for _ in range(8):
+    for _ in range(16):
         assert retrieved(line) == CONTENT
     assert all(host == "127.0.0.1" and ports[0] <= port <= ports[1] for host, port in server.told)
     assert len({port for _, port in server.told}) > 1
     assert not any(command.startswith(("EPSV", "PASV", "PORT")) for command in server.commands)
-    assert (line.data_resumed, line.data_fresh) == (8, 0)
+    assert (line.data_resumed, line.data_fresh) == (16, 0)
     assert line.state is State.READY
 
 
@@ -133,7 +134,7 @@ def test_a_stranger_is_not_let_in(active: Active, connect: Connect, ports: tuple
     def intrude(talk: Talk, _: bytes) -> None:
         talk.reply(b"150 Here it comes")
         stranger = call(talk, ours="127.0.0.2")
-        stranger.settimeout(5)
+        stranger.settimeout(PATIENCE_S)
         with contextlib.suppress(ConnectionResetError):
             seen.append(stranger.recv(1))  # a client that takes him for the server says hello
         stranger.close()
@@ -152,7 +153,7 @@ def test_a_server_may_connect_before_the_command(
 
     def at_once(talk: Talk, argument: bytes) -> None:
         _, _, host, port, _ = argument.decode().split("|")
-        early.append(socket.create_connection((host, int(port)), 5))
+        early.append(socket.create_connection((host, int(port)), PATIENCE_S))
         talk.reply(b"200 Connected")
 
     def then_send(talk: Talk, _: bytes) -> None:
@@ -168,17 +169,21 @@ def test_a_server_that_cannot_connect_says_so(
     active: Active, connect: Connect, ports: tuple[int, int], replies: bytes
 ) -> None:
     """A firewall before us: its words are told, soon, and the line goes on."""
-    line = connect(active({"RETR": replies}), active_ports=ports, connect_timeout=20)
+    line = connect(active({"RETR": replies}), active_ports=ports)
     began = time.monotonic()
     with pytest.raises(TransferBroken, match="Can't reach you"):
         retrieved(line)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < PATIENCE_S / 2
     line.noop()
 
 
-def test_nobody_comes(active: Active, connect: Connect, ports: tuple[int, int]) -> None:
+def test_nobody_comes(
+    active: Active, connect: Connect, ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The wait ends with connect_timeout, and the line with it: a reply is owed."""
-    line = connect(active({"RETR": b"150 Here it comes"}), active_ports=ports, connect_timeout=0.5)
+    line = connect(active({"RETR": b"150 Here it comes"}), active_ports=ports)
+    # The opening, too, has to be over within connect_timeout.
+    monkeypatch.setattr(line._line, "peer", replace(line._line.peer, connect_timeout=0.3))
     with pytest.raises(NoAnswer):
         retrieved(line)
     assert line.state is State.DEAD

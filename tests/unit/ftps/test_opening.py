@@ -21,6 +21,7 @@ Script = Callable[..., ScriptedServer]
 Connect = Callable[..., Connection]
 
 OPENING = ["USER acme", f"PASS {PASSWORD}", "PBSZ 0", "PROT P", "TYPE I", "FEAT", "OPTS UTF8 ON"]
+HALF = {"CONNECT": b"220-Half a greeting"}
 
 
 def test_implicit_tls_says_no_word_in_clear(script: Script, connect: Connect) -> None:
@@ -102,15 +103,18 @@ def test_refused_protection_is_final(script: Script, verb: str) -> None:
         ({"CONNECT": b"530 Too many connections"}, Capacity),
         ({"CONNECT": b"554 Banned"}, ConnectFailed),
         ({"CONNECT": b"SSH-2.0-OpenSSH_9.2"}, ConnectFailed),
-        ({"CONNECT": b"220-Half a greeting"}, ConnectFailed),
+        (HALF, ConnectFailed),
         ({"TYPE": b"500 No"}, ConnectFailed),
         ({"USER": b"227 What?"}, ConnectFailed),
     ],
 )
 def test_what_a_refusal_means(script: Script, answers: dict[str, bytes], error: type[FtpsError]) -> None:
     """A wrong password is for ever, a full server for a while (field note 9)."""
+    server = script(answers)
+    # Of half a greeting the rest never comes.
+    peer = server.peer(connect_timeout=1.0) if answers == HALF else server.peer()
     with pytest.raises(FtpsError) as told:
-        Connection.open(script(answers).peer(connect_timeout=1))
+        Connection.open(peer)
     assert type(told.value) is error
 
 
@@ -199,17 +203,15 @@ def test_every_address_of_a_name_is_tried(
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", several)
-    line = connect(server, host="several.example", trust=Trust(verify=False), connect_timeout=1.5)
+    line = connect(server, host="several.example", trust=Trust(verify=False), connect_timeout=4.0)
     assert line.state is State.READY
     for sock in (swallowing, *fillers):
         sock.close()
 
 
-def test_nobody_there(script: Script) -> None:
+def test_nobody_there(script: Script, free_port: Callable[[], int]) -> None:
     """A refused connection and an unknown name are ConnectFailed, with the reason."""
-    peer = script().peer()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    peer, port = script().peer(), free_port()
     with pytest.raises(ConnectFailed, match="refused"):
         Connection.open(type(peer)("127.0.0.1", port, "a", "b"))
     with pytest.raises(ConnectFailed, match=r"no\.such\.name\.invalid"):
@@ -234,7 +236,8 @@ def test_a_failed_opening_leaves_nothing_open(script: Script) -> None:
     before = len(list(descriptors.iterdir()))
     for _ in range(20):
         fail()
-    assert len(list(descriptors.iterdir())) == before
+    # What other tests have left may be collected meanwhile.
+    assert len(list(descriptors.iterdir())) <= before
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "hüñter\\2 'x'"])

