@@ -4,9 +4,9 @@
 
 All figures of one run are of one machine in one state, and what counts are their ratios: a poll of unchanged
 entries against the bare listing of the same folder of the same server, a claim, and what a new file costs
-from the listing to its claim, with a thousand rows of history and with a million. The two that are compared
-are measured in turns, by the clock and by the processor time of our own process: where other programs want
-the processors too, the clock tells of them.
+from the listing to its claim, with a thousand rows of history and with a million, the folder being as large.
+The two that are compared are measured in turns, by the clock and by the processor time of our own process:
+where other programs want the processors too, the clock tells of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 
 from tests.bench.figure import Figure
 from tests.servers.certificates import Certificates
@@ -31,7 +31,7 @@ from workers import rounds
 from workers.ledger import Appeared, Ledger
 from workers.ledger.listings import new_version
 from workers.ledger.states import State
-from workers.ledger.tables import paths, versions
+from workers.ledger.tables import LISTED_NOW, paths, versions
 from workers.process import Process
 from workers.session import Tally
 from workers.settings import Route, Settings
@@ -42,31 +42,38 @@ CHUNK = 20_000
 DAY = 86400.0
 
 
-def history(ledger: Ledger, target: str, rows: int, *, beginning: int = 0) -> None:
+def history(ledger: Ledger, target: str, rows: int) -> None:
     """So many files that were fetched and deleted at the source, as the ledger remembers them."""
     now = ledger.now()
-    for start in range(beginning, beginning + rows, CHUNK):
-        numbers = range(start, min(start + CHUNK, beginning + rows))
+    for start in range(0, rows, CHUNK):
+        numbers = range(start, min(start + CHUNK, rows))
         with ledger._database.write() as connection:
             named = [
                 {"route": ROUTE, "remote": b"/out/old-%08d.xml" % number, "target": target}
                 for number in numbers
             ]
             ids = connection.execute(insert(paths).returning(paths.c.path_id), named).scalars().all()
-            done = {
-                "listed": False,
-                "published_at": now - DAY,
-                "finished_at": now - DAY,
-                "vanished_at": now - DAY,
-                "sha256": "0" * 64,
-                "after_step": "deleted",
-            }
             rows_ = [
                 new_version(id_, ROUTE, 1, Appeared(b"", 100, 1.0, 1.0, None), State.FINISHED, now - DAY)
-                | done
+                | _deleted(now - DAY)
                 for id_ in ids
             ]
             connection.execute(insert(versions), rows_)
+
+
+def _deleted(then: float) -> dict[str, object]:
+    """What a version is once its file was fetched, and deleted at the source."""
+    times = {"published_at": then, "finished_at": then, "vanished_at": then}
+    return times | {"state": State.FINISHED, "listed": False, "sha256": "0" * 64, "after_step": "deleted"}
+
+
+def gone(ledger: Ledger) -> None:
+    """All that lay in the folder was fetched and deleted there: it is history, and the folder empty."""
+    listed = (versions.c.route == ROUTE, text(LISTED_NOW))
+    with ledger._database.write() as connection:
+        connection.execute(
+            update(versions).where(*listed).values(**_deleted(ledger._database.now(connection)))
+        )
 
 
 def fetched(ledger: Ledger) -> None:
@@ -115,32 +122,42 @@ def claim_ms(ledger: Ledger, target: str) -> float:
     return min(took)
 
 
-def new_file_ms(ledger: Ledger, target: str, named: str) -> float:
-    """From the comparison to the claim, a file of 64 new ones, which are fetched then."""
-    took = []
-    for turn in range(9):
-        names = [f"/out/{named}-{turn}-{number}.xml".encode() for number in range(BATCH)]
-        began = time.perf_counter()
-        poll = ledger.polls.begin(ROUTE, target, until_s=60)
-        assert poll is not None
-        known = ledger.polls.known(ROUTE, target, named=set(names))
-        assert not known.keys() & set(names)
-        changes = [Appeared(name, 100, 1.0, 1.0, None, ready=True) for name in names]
-        ledger.polls.apply(poll, changes, complete=True, reason=None, listed=BATCH)
-        ledger.polls.work(ROUTE)
-        claims = ledger.claims.claim(ROUTE, target, files=BATCH, bytes=1 << 40, lease_s=60)
-        assert len(claims) == BATCH
-        took.append((time.perf_counter() - began) * 1000 / BATCH)
-        ledger.claims.give_back(claims)
-        fetched(ledger)
-    return min(took)
+def new_file_ms(ledgers: Sequence[Ledger], target: str, named: str, turns: int = 9) -> list[float]:
+    """From the comparison to the claim, a file of 64 new ones, for each ledger.
+
+    They take turns, so that all bear what else the machine and its disk do, and the quickest counts. Each
+    turn leaves the folder empty: what lies there every comparison reads, and that is not what history costs.
+    """
+    took = [[_new_file_ms(ledger, target, f"{named}-{turn}") for ledger in ledgers] for turn in range(turns)]
+    return [min(of_one) for of_one in zip(*took, strict=True)]
+
+
+def _new_file_ms(ledger: Ledger, target: str, named: str) -> float:
+    names = [f"/out/{named}-{number}.xml".encode() for number in range(BATCH)]
+    began = time.perf_counter()
+    poll = ledger.polls.begin(ROUTE, target, until_s=60)
+    assert poll is not None
+    known = ledger.polls.known(ROUTE, target, named=set(names))
+    assert not known.keys() & set(names)
+    changes = [Appeared(name, 100, 1.0, 1.0, None, ready=True) for name in names]
+    ledger.polls.apply(poll, changes, complete=True, reason=None, listed=BATCH)
+    ledger.polls.work(ROUTE)
+    claims = ledger.claims.claim(ROUTE, target, files=BATCH, bytes=1 << 40, lease_s=60)
+    assert len(claims) == BATCH
+    took = (time.perf_counter() - began) * 1000 / BATCH
+    ledger.claims.give_back(claims)
+    gone(ledger)
+    return took
 
 
 @contextmanager
 def serving(
     folder: Path, kind: str, entries: int, *, postgresql: bool = False
-) -> Iterator[tuple[Process, Route]]:
-    """A process with a route whose folder holds so many files. Raises packages.Unavailable."""
+) -> Iterator[tuple[Process, Route, Ledger]]:
+    """A process with a route whose folder holds so many files, and another ledger of the same kind.
+
+    Raises packages.Unavailable.
+    """
     with ExitStack() as stack:
         server = stack.enter_context(KINDS[kind](folder / kind, Certificates.make(folder / "tls")))
         out = server.root / "out"
@@ -171,12 +188,14 @@ def serving(
                 }
             },
         }
+        other = f"sqlite:///{folder}/other.sqlite3"
         if postgresql:
             ports = stack.enter_context(closing(FreePorts()))
-            told["ledger"] = stack.enter_context(Postgres(ports.next())).url()
-        process = Process(Settings.model_validate(told))
-        stack.callback(process.close)
-        yield process, process.settings.route(ROUTE)
+            databases = stack.enter_context(Postgres(ports.next()))
+            told["ledger"], other = databases.url(), databases.make()
+        process = stack.enter_context(closing(Process(Settings.model_validate(told))))
+        beside = stack.enter_context(closing(Ledger.open(other, state_dir=folder / "other")))
+        yield process, process.settings.route(ROUTE), beside
 
 
 def listed_bare(process: Process, route: Route) -> int:
@@ -191,29 +210,26 @@ def run(rows: int, entries: int, kind: str = "vsftpd", *, postgresql: bool = Fal
     """All figures, which are printed. Raises packages.Unavailable."""
     with (
         tempfile.TemporaryDirectory(prefix="towline-bench-") as folder,
-        serving(Path(folder), kind, entries, postgresql=postgresql) as (process, route),
+        serving(Path(folder), kind, entries, postgresql=postgresql) as (process, route, small),
     ):
         database = "PostgreSQL" if postgresql else "SQLite"
         print(f"{database}, {rows:,} rows of history; a folder of {entries:,} files", flush=True)
-        found = measured(process, route, rows)
+        found = measured(process, route, rows, small)
     for figure in found:
         print(figure, flush=True)
     return found
 
 
-def measured(process: Process, route: Route, rows: int) -> list[Figure]:
-    """All figures."""
+def measured(process: Process, route: Route, rows: int, small: Ledger) -> list[Figure]:
+    """All figures. small: a ledger that gets a thousand rows, where the process's own gets so many."""
     ledger, target = process.ledger, route.target
 
     def poll() -> None:
         assert isinstance(rounds.poll(process, route, Tally()), rounds.Polled)
 
-    few = min(rows, 1000)
-    history(ledger, target, few)
-    new_file_ms(ledger, target, "warm")
-    cheap = new_file_ms(ledger, target, "few")
-    history(ledger, target, rows - few, beginning=few)
-    dear = new_file_ms(ledger, target, "many")
+    history(small, target, min(rows, 1000))
+    history(ledger, target, rows)
+    cheap, dear = new_file_ms([small, ledger], target, "new")
     first = spent(poll)
     claim = claim_ms(ledger, target)
     work = best_ms(lambda: ledger.polls.work(ROUTE))

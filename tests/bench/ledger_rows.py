@@ -14,15 +14,11 @@ TURNS = 5  # of which the quickest of several claims counts each time
 
 def new_files(folder: Path, _certificates: Certificates, scale: Scale) -> dict[str, list[float]]:
     """Milliseconds of a file from its comparison to its claim, by rows: {"1000": […], "1000000": […]}."""
-    few, many = (FEW // 10, FEW) if scale.name == "quick" else (FEW, MANY)
+    rows = (FEW // 10, FEW) if scale.name == "quick" else (FEW, MANY)
     folder.mkdir(parents=True)
-    found: dict[str, list[float]] = {}
-    with serving(folder, "vsftpd", 10) as (process, route):
-        there = 0
-        for rows in (few, many):
-            history(process.ledger, route.target, rows - there, beginning=there)
-            there = rows
-            found[str(rows)] = [
-                new_file_ms(process.ledger, route.target, f"of-{rows}-{turn}") for turn in range(TURNS)
-            ]
-    return found
+    with serving(folder, "vsftpd", 10) as (process, route, small):
+        ledgers = (small, process.ledger)
+        for ledger, count in zip(ledgers, rows, strict=True):
+            history(ledger, route.target, count)
+        turns = [new_file_ms(ledgers, route.target, f"of-{turn}") for turn in range(TURNS)]
+    return {str(count): list(took) for count, took in zip(rows, zip(*turns, strict=True), strict=True)}
