@@ -28,6 +28,7 @@ pushing.
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -295,7 +296,10 @@ def _files(entries: Iterable[Entry]) -> dict[bytes, Entry]:
 
 
 def _newness(entry: Entry) -> tuple[float, int, float, bytes]:
-    return (entry.modified or 0.0, entry.size or 0, entry.precision_s, entry.unique or b"")
+    # What is not told is less than a nought: equal to it, the order of the two would decide.
+    modified = -math.inf if entry.modified is None else entry.modified
+    size = -1 if entry.size is None else entry.size
+    return modified, size, entry.precision_s, b"" if entry.unique is None else b"=" + entry.unique
 
 
 def _globs(patterns: Iterable[str]) -> re.Pattern[str]:

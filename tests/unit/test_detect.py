@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -345,6 +347,19 @@ def test_the_order_of_entries_does_not_matter(
     other = decide(shuffled, known, RULES, NOW, complete=True)
     assert sorted(map(repr, one.changes)) == sorted(map(repr, other.changes))
     assert replace(one, changes=[]) == replace(other, changes=[])
+
+
+@pytest.mark.parametrize(
+    "told", [{"size": 0}, {"modified": 0.0}, {"unique": b""}], ids=lambda told: next(iter(told))
+)
+def test_of_a_name_listed_twice_the_entry_that_tells_more_counts(told: dict[str, Any]) -> None:
+    """Whichever comes first, and though what it tells is a nought."""
+    untold: dict[str, Any] = {"size": None, "modified": None, "unique": None}
+    less, more = (Entry(b"a.xml", "file", precision_s=1.0, **facts) for facts in (untold, untold | told))
+    for listing in ([less, more], [more, less]):
+        [change] = decide(listing, {}, RULES, NOW, complete=True).changes
+        assert isinstance(change, Appeared)
+        assert (change.size, change.modified, change.unique) == (more.size, more.modified, more.unique)
 
 
 @given(listings, knowns)
