@@ -107,12 +107,16 @@ class Depositor:
 
         None: the intent was taken back, and the file has to be sent.
         """
-        landed = False
+        landed: bool | Refused = False
         if intent.temp:
             shown = intent.final
-            landed = self._session.run(
-                lambda line: self._finish(line, intent, tried=True), name=f"settle {shown}", tally=self._tally
+            [(_, landed)] = self._session.run(
+                lambda line: list(self._finish(line, [intent], tried={intent.version_id})),
+                name=f"settle {shown}",
+                tally=self._tally,
             )
+        if isinstance(landed, Refused):
+            raise landed
         if not landed:
             self._ledger.publishing.abandon(claim)
             return None
@@ -158,28 +162,22 @@ class Depositor:
         claims = {one.claim.path_id: one.claim for one, _ in group}
         intents = self._ledger.publishing.intend([self._intent(one, final) for one, final in group])
         crashpoint("intended")
-        left, landed, tried = list(intents), list[Intent](), set[int]()
+        left, landed, tried = {one.version_id: one for one in intents}, list[Intent](), set[int]()
 
         def name_all(line: Connection) -> None:
             """The operation; replayed on a new line, it goes on with what is left."""
-            while left:
-                intent = left[0]
-                again = intent.version_id in tried
-                tried.add(intent.version_id)
-                try:
-                    done = self._finish(line, intent, tried=again)
-                except Refused as refusal:
-                    done = False
-                    self._ledger.publishing.abandon(claims[intent.path_id])
-                    _may_fail(line.delete, beside(parsed(intent.final), intent.temp))
-                    refused(claims[intent.path_id], refusal)
-                else:
-                    if not done:
-                        self._ledger.publishing.abandon(claims[intent.path_id])
-                del left[0]
-                if done:
+            again = frozenset(tried)
+            tried.update(left)
+            for intent, done in self._finish(line, list(left.values()), tried=again):
+                if done is True:
                     landed.append(intent)
                     crashpoint("renamed")
+                else:
+                    self._ledger.publishing.abandon(claims[intent.path_id])
+                if isinstance(done, Refused):
+                    _may_fail(line.delete, _temp(intent))
+                    refused(claims[intent.path_id], done)
+                del left[intent.version_id]
                 self._session.progress()
 
         try:
@@ -204,26 +202,41 @@ class Depositor:
             kept = replace(self._fact(intent), bytes=0, then=None, finished=True)
             self._ledger.publishing.published([kept])
 
-    def _finish(self, line: Connection, intent: Intent, *, tried: bool) -> bool:
-        """Rename, and send the marker; False when the temp is not what the intent says, or not there.
+    def _finish(
+        self, line: Connection, intents: Sequence[Intent], *, tried: Collection[int]
+    ) -> Iterator[tuple[Intent, bool | Refused]]:
+        """Rename, and send the markers, one by one as it is known how it went.
 
-        tried: an earlier attempt may have done it, and its reply be lost.
+        False: the temp is not what the intent says, or not there. tried: the versions that an earlier attempt
+        may have done, its reply being lost.
         """
-        final = parsed(intent.final)
-        temp = beside(final, intent.temp)
-        marker = self._marker(final)
-        if tried:
-            [there] = asked_again(line, [Wanted(temp, intent.size, None, 1.0)])
-            if there is not None and there.size not in (None, intent.size):
-                return False
-        if marker is not None:
-            _may_fail(line.delete, marker)
-        if not rename(line, temp, final, tried=tried, replaces=self._route.on_exists == "replace"):
-            return False
-        if marker is not None:
-            crashpoint("renamed")
-            line.store(marker, [], size=0)
-        return True
+        asked = [intent for intent in intents if intent.version_id in tried]
+        found = asked_again(line, [Wanted(_temp(intent), intent.size, None, 1.0) for intent in asked])
+        torn = [
+            intent
+            for intent, there in zip(asked, found, strict=True)
+            if there is not None and there.size not in (None, intent.size)
+        ]
+        for intent in torn:
+            yield intent, False
+        sound = [intent for intent in intents if intent not in torn]
+        markers = [self._marker(parsed(intent.final)) for intent in sound]
+        line.delete_all([marker for marker in markers if marker is not None])
+        outcomes = give_names(
+            line,
+            [(_temp(intent), parsed(intent.final)) for intent in sound],
+            tried={_temp(intent) for intent in asked},
+            replaces=self._route.on_exists == "replace",
+        )
+        for intent, marker, outcome in zip(sound, markers, outcomes, strict=True):
+            done = outcome
+            if done is True and marker is not None:
+                crashpoint("renamed")
+                try:
+                    line.store(marker, [], size=0)
+                except Refused as refusal:
+                    done = refusal
+            yield intent, done
 
     def _marker(self, final: bytes) -> bytes | None:
         folder, _, name = final.rpartition(b"/")
@@ -279,28 +292,52 @@ def _temps_of(route: Route, orphan: Orphan) -> list[bytes]:
     return [beside(place, temp) for temp in orphan.temps]
 
 
+def _temp(intent: Intent) -> bytes:
+    return beside(parsed(intent.final), intent.temp)
+
+
 def beside(path: bytes, name: str) -> bytes:
     """The path of a name in the folder of another path."""
     return path.rpartition(b"/")[0] + b"/" + name.encode()
 
 
-def rename(line: Connection, temp: bytes, final: bytes, *, tried: bool, replaces: bool) -> bool:
-    """Give a temp its final name; False where there is no temp, and no earlier attempt can have renamed it.
+def give_names(
+    line: Connection, places: Sequence[tuple[bytes, bytes]], *, tried: Collection[bytes], replaces: bool
+) -> Iterator[bool | Refused]:
+    """Give each temp its final name; in their order True, or what the server has against it, or False where
+    there is no temp, and no earlier attempt can have renamed it.
 
-    tried: an earlier attempt may have done it, and its reply be lost. replaces: whatever lies there. Raises
-    Refused.
+    tried: the temps that an earlier attempt may have renamed, its reply being lost. replaces: whatever lies
+    there.
+    """
+    refused = line.rename_all(places)
+    doubtful = [
+        temp
+        for (temp, _), why_not in zip(places, refused, strict=True)
+        if why_not is not None and why_not.verb == "RNFR"
+    ]
+    there = there_now(line, doubtful)
+    for (temp, final), why_not in zip(places, refused, strict=True):
+        if why_not is None:
+            yield True
+        elif why_not.verb == "RNFR" and temp not in there:
+            yield temp in tried
+        elif why_not.verb == "RNTO" and replaces and there_now(line, [final]):
+            yield _replace(line, temp, final)
+        else:
+            yield why_not
+
+
+def _replace(line: Connection, temp: bytes, final: bytes) -> bool | Refused:
+    """Where a server (IIS, for one) renames onto no file that is there.
+
+    Between the two commands the partner sees neither; a crash there leaves the temp (and an intent open).
     """
     try:
-        line.rename(temp, final)
-    except Refused as refusal:
-        if refusal.verb == "RNFR" and not there_now(line, [temp]):
-            return tried
-        if not (refusal.verb == "RNTO" and replaces and there_now(line, [final])):
-            raise
-        # Some servers (IIS, for one) rename onto no file that is there. Between the two commands the
-        # partner sees neither; a crash there leaves the temp (and a route's intent open).
         line.delete(final)
         line.rename(temp, final)
+    except Refused as refusal:
+        return refusal
     return True
 
 

@@ -24,7 +24,7 @@ from workers.ftps.errors import BadName, Refused
 from workers.ledger.values import Claim, same_version
 from workers.names import printable
 from workers.stores.naming import NameRefused, below
-from workers.storing import SourceChanged, confirm_stored, make_folders, store
+from workers.storing import SourceChanged, confirm_stored, make_folders, prove, store
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -65,6 +65,7 @@ class _Batch:
         self._ends = ends
         self._depositor = Depositor(work.route, work.session, work.ledger, work.tally)
         self._doubt = Doubt()
+        self._unproven = Doubt()
         self._made: set[bytes] = set()
         self._group: list[Sent] = []
         self._group_began = 0.0
@@ -172,11 +173,11 @@ class _Batch:
             self._group.append(one)
 
     def _upload(self, one: Sent) -> None:
-        """All bytes into the temp, proven by their number."""
-        place, resumes = self._depositor.place_of(one.relative), self._session.endpoint.resume_uploads
+        """All bytes into the temp; their number is asked of the whole group."""
+        resumes = self._session.endpoint.resume_uploads
         store(
             self._session,
-            beside(place, one.temp),
+            self._temp(one),
             one.file,
             shown=one.claim.path,
             resumes=resumes,
@@ -190,9 +191,8 @@ class _Batch:
         """`verify = "hash"`: the server's digest of what it holds, where it tells one."""
         if self._route.verify != "hash":
             return
-        path = beside(self._depositor.place_of(one.relative), one.temp)
         try:
-            confirm_stored(self._session, path, one.file, shown=one.claim.path, tally=self._tally)
+            confirm_stored(self._session, self._temp(one), one.file, shown=one.claim.path, tally=self._tally)
         except HashDiffers:
             self._discard([one])
             raise
@@ -208,12 +208,16 @@ class _Batch:
     # -- a group
 
     def _deposit(self) -> None:
-        """Look at each source once more, and name those that are still what was sent."""
+        """Name those that the server holds whole, and whose sources still are what was sent."""
         if not self._group:
             return
         group, self._group = self._group, []
         try:
-            still = [one for one in group if self._source.look(one.relative) == one.file.stat]
+            failures = prove(
+                self._session, [(self._temp(one), one.file.size) for one in group], tally=self._tally
+            )
+            whole = [one for one, failure in zip(group, failures, strict=True) if failure is None]
+            still = [one for one in whole if self._source.look(one.relative) == one.file.stat]
             chosen = list(zip(still, self._depositor.choose([one.relative for one in still]), strict=True))
             named = [(one, final) for one, final in chosen if final is not None]
             if self._route.keep_mtime:
@@ -224,7 +228,7 @@ class _Batch:
                 one.file.close()
         for claim, receipt in published:
             self._ends.published(claim, receipt)
-        changed = [one for one in group if one not in still]
+        changed = [one for one in whole if one not in still]
         self._discard([*changed, *(one for one, final in chosen if final is None)])
         for one in changed:
             self._ends.changed(one.claim)
@@ -232,25 +236,29 @@ class _Batch:
             if final is None:
                 self._depositor.keep(one.claim, one.relative)
                 self._ends.kept(one.claim)
+        for one, failure in zip(group, failures, strict=True):
+            if failure is None:
+                self._unproven.over()
+            else:
+                self._ends.failed(one.claim, str(failure))
+                self._unproven.raised(failure)
+
+    def _temp(self, one: Sent) -> bytes:
+        return beside(self._depositor.place_of(one.relative), one.temp)
 
     def _dress(self, group: Sequence[Sent]) -> None:
-        """The source's time for the partner's file, where the server takes it (MFMT)."""
-
-        def dress(line: Connection) -> None:
-            for one in group:
-                if one.file.stat.modified is None or not line.set_modified(
-                    beside(self._depositor.place_of(one.relative), one.temp), one.file.stat.modified
-                ):
-                    return
-
-        self._session.run(dress, name="set times", tally=self._tally)
+        """The sources' times for the partner's files, where the server takes them (MFMT)."""
+        times = [
+            (self._temp(one), one.file.stat.modified) for one in group if one.file.stat.modified is not None
+        ]
+        self._session.run(lambda line: line.set_modified(times), name="set times", tally=self._tally)
 
     def _refused_name(self, claim: Claim, refusal: Refused) -> None:
         self._ends.failed(claim, str(refusal))
 
     def _discard(self, group: Sequence[Sent]) -> None:
         """Remove temps that nobody will go on with; where that fails, the next claim does it."""
-        paths = [beside(self._depositor.place_of(one.relative), one.temp) for one in group]
+        paths = [self._temp(one) for one in group]
         for one in group:
             one.file.close()
         if paths:
@@ -258,10 +266,8 @@ class _Batch:
 
 
 def _delete(line: Connection, paths: Sequence[bytes]) -> None:
-    for path in paths:
-        try:
-            line.delete(path)
-        except Refused as refusal:
+    for path, refusal in zip(paths, line.delete_all(paths), strict=True):
+        if refusal is not None:
             log.info("%s: stays: %s", printable(path), refusal, extra={"action": "temp.left"})
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workers.confirming import HashDiffers
-from workers.depositing import beside, rename, there_now
+from workers.depositing import beside, give_names, there_now
 from workers.ftps.errors import Missing, Refused
 from workers.names import printable
 from workers.receiving import Changed, Receipt, Wanted, asked_again, is_still, receive
 from workers.stores.naming import TEMP_PREFIX
 from workers.stores.store import Occupied, TempGone
-from workers.storing import SourceChanged, confirm_stored, make_folders, store
+from workers.storing import SourceChanged, confirm_stored, make_folders, prove, store
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -115,7 +115,8 @@ def upload(
     where it was gone on with also by a digest that the server tells, and is renamed. While another call sends
     the same file, the temp is this call's alone, and nobody goes on with it later. made: as for
     `make_folders`; keep, go_on: as for `download`. Raises FileNotFoundError where the source is gone,
-    SourceChanged, HashDiffers, Refused, NameRefused, TempTaken, StoreRefused, and what `Session.run` raises.
+    SourceChanged, HashDiffers, Refused, NameRefused, TempTaken, StoreRefused, and what `Session.run` raises:
+    OperationFailed also where the server holds another number of bytes than it took.
     """
     path = top.rstrip(b"/") + b"/" + below
     file = source.open(relative)
@@ -143,6 +144,9 @@ def upload(
                 prepare=lambda line: make_folders(line, top, below, made),
                 progress=progress,
             )
+            [failure] = prove(session, [(temp, file.size)], tally=tally)
+            if failure is not None:
+                raise failure
             if went_on_from:
                 confirm_stored(session, temp, file, shown=path, tally=tally)
             named = _named(session, temp, path, file, keep=keep, tally=tally)
@@ -166,8 +170,12 @@ def _named(session: Session, temp: bytes, path: bytes, file: SourceFile, *, keep
         if file.stat.modified is not None:
             # The time is a courtesy: a server that refuses it has the file all the same.
             with contextlib.suppress(Refused):
-                line.set_modified(temp, file.stat.modified)
-        if not rename(line, temp, path, tried=again, replaces=not keep):
+                line.set_modified([(temp, file.stat.modified)])
+        tried_now = {temp} if again else set[bytes]()
+        [named] = give_names(line, [(temp, path)], tried=tried_now, replaces=not keep)
+        if isinstance(named, Refused):
+            raise named
+        if not named:
             raise TempTaken
         if again:
             [there] = line.stat([path])

@@ -8,18 +8,19 @@ the end whether the server has the file.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from workers.confirming import HashDiffers
 from workers.crashpoints import crashpoint
+from workers.errors import OperationFailed
 from workers.ftps.errors import Refused, TransferBroken
 from workers.names import printable
 from workers.receiving import Wanted, asked_again
 from workers.stores.naming import joined
 
 if TYPE_CHECKING:
-    from workers.ftps.connection import Connection
+    from workers.ftps.connection import Connection, Stat
     from workers.session import Session, Tally
     from workers.stores.source import SourceFile
 
@@ -45,7 +46,7 @@ def store(
     prepare: Callable[[Connection], None] = lambda _: None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> int:
-    """Send all bytes of a file to the temp `path`, and have the server prove it by their number.
+    """Send all bytes of a file to the temp `path`; `prove` is what shows that the server has them.
 
     shown: what the file is called in failures. resumes: go on with what is there; begun: an earlier upload of
     this very version may have left something. go_on: called between blocks; whatever it raises stops the
@@ -81,13 +82,7 @@ def store(
         except TransferBroken as broken:
             all_moved = broken.all_moved
             raise
-        # Said by the server itself: a line that dies under the question for the size takes nothing from it.
-        all_moved = True
         crashpoint("sent")
-        [there] = line.stat([path])
-        if line.features.size and (there is None or there.size not in (None, file.size)):
-            holds = "nothing" if there is None else f"{there.size} bytes"
-            raise TransferBroken(f"the server holds {holds} of {file.size} bytes that it took")
 
     def send(line: Connection, offset: int) -> None:
         nonlocal began_at
@@ -121,6 +116,41 @@ def store(
     session.run(upload, name=f"store {printable(shown)}", tally=tally)
     tally.files += 1
     return began_at
+
+
+def prove(
+    session: Session, uploads: Sequence[tuple[bytes, int]], *, tally: Tally
+) -> list[OperationFailed | None]:
+    """Ask how many bytes the server holds of each upload, a path and a size, all of which it says it took.
+
+    For each None, or what is wrong with it; a server that tells no sizes is believed. On the way the line
+    learns how such files may be renamed: now, while nothing hangs on their names. Raises what `Session.run`
+    raises.
+    """
+
+    def ask(line: Connection) -> list[str | None]:
+        found = line.stat([path for path, _ in uploads])
+        told = [
+            _shortfall(there, size) if line.features.size else None
+            for there, (_, size) in zip(found, uploads, strict=True)
+        ]
+        whole = [path for (path, _), wrong in zip(uploads, told, strict=True) if wrong is None]
+        if whole:
+            line.learn_renames(whole[0])
+        return told
+
+    failures: list[OperationFailed | None] = []
+    for (path, _), wrong in zip(uploads, session.run(ask, name="prove", tally=tally), strict=True):
+        about = (f"store {printable(path)}", 1, tally.reconnects, tally.elapsed_s, wrong)
+        failures.append(None if wrong is None else OperationFailed(session.endpoint.name, *about))
+    return failures
+
+
+def _shortfall(there: Stat | None, size: int) -> str | None:
+    if there is not None and there.size in (None, size):
+        return None
+    holds = "nothing" if there is None else f"{there.size} bytes"
+    return f"the server holds {holds} of {size} bytes that it took"
 
 
 def confirm_stored(session: Session, path: bytes, file: SourceFile, *, shown: bytes, tally: Tally) -> None:

@@ -25,6 +25,9 @@ Open = Callable[..., Pushing]
 
 CONTENT = os.urandom(400_000)
 
+# Before a process's first renames to a server it is asked how it does them: by one RNFR, and two RNTO.
+ASKED_RNFR, ASKED_RNTO = 1, 2
+
 
 @pytest.fixture
 def scripted(certificates: Certificates) -> Iterator[ScriptedServer]:
@@ -144,11 +147,71 @@ def test_a_rename_whose_reply_never_came_is_done_once(scripted: ScriptedServer, 
     """The temp is gone, so it was done: not sent again, published once."""
     one = pushing()
     ready(one, a=CONTENT, b=b"small")
-    scripted.when("RNTO", rename_without_a_word, times=1)
+    scripted.when("RNTO", rename_without_a_word, skip=ASKED_RNTO, times=1)
     assert one.push().published == 2
-    assert (scripted.count("STOR"), scripted.count("RNTO")) == (2, 2)
+    assert scripted.count("STOR") == 2
     assert scripted.files == {b"/in/a": CONTENT, b"/in/b": b"small"}
     assert one.states() == {"a": "FINISHED", "b": "FINISHED"}
+
+
+@pytest.mark.parametrize("done", [1, 3, 5])
+def test_a_line_that_dies_among_the_renames_of_a_group(
+    scripted: ScriptedServer, pushing: Open, done: int
+) -> None:
+    """Nobody knows which of them were done: each is there once in the end, none is sent again."""
+    one = pushing()
+    sent = {f"{number}": b"%d" % number for number in range(6)}
+    ready(one, **sent)
+    # Each file's second RNTO is for what can't be done, and the file that the line dies with is done.
+    scripted.when("RNTO", rename_without_a_word, skip=ASKED_RNTO + 2 * (done - 1), times=1)
+    assert one.push().published == 6
+    assert scripted.count("STOR") == 6
+    assert scripted.files == {f"/in/{name}".encode(): content for name, content in sent.items()}
+    assert set(one.states().values()) == {"FINISHED"}
+
+
+def test_a_refused_rename_among_others_is_that_files_alone(scripted: ScriptedServer, pushing: Open) -> None:
+    """The server still remembers the refused file when the next one's temp is gone: that one gets no name."""
+
+    def refuse_unseen(talk: Talk, _: bytes) -> None:
+        following = next(temp for temp in temps(talk.server) if temp != talk.renaming)
+        del talk.server.files[following]
+        talk.reply("553 Not that name.")
+
+    one = pushing(max_attempts=1)
+    scripted.when("RNTO", refuse_unseen, skip=ASKED_RNTO, times=1)
+    sent = {"a": b"first", "b": b"second", "c": b"third"}
+    ready(one, **sent)
+    outcome = one.push()
+    assert (outcome.published, outcome.failed) == (1, 1), "whose temp is gone has not failed"
+    [(path, content)] = scripted.files.items()
+    assert content == sent[path.decode().removeprefix("/in/")]
+
+
+@pytest.mark.parametrize("does", ["renames all the same", "remembers for ever"])
+def test_a_server_that_is_not_sure_to_forget_is_asked_one_by_one(
+    scripted: ScriptedServer, pushing: Open, does: str
+) -> None:
+    """RNTO leaves once RNFR is answered, and never behind one that was refused; what was tried is undone."""
+
+    def rename_anyhow(talk: Talk, path: bytes) -> None:
+        old, talk.renaming = talk.renaming, b""
+        if old:
+            talk.server.files[path] = talk.server.files.pop(old)
+        talk.reply("250 Renamed." if old else "503 What?")
+
+    def remember(talk: Talk, path: bytes) -> None:
+        old = talk.renaming
+        talk.perform("RNTO", path)
+        talk.renaming = old
+
+    scripted.when("RNTO", rename_anyhow if does == "renames all the same" else remember)
+    one = pushing()
+    ready(one, a=b"first", b=b"second")
+    assert one.push().published == 2
+    assert scripted.files == {b"/in/a": b"first", b"/in/b": b"second"}
+    last = [command.split()[0] for command in scripted.commands if command.startswith("RN")][-4:]
+    assert last == ["RNFR", "RNTO"] * 2
 
 
 def test_a_server_that_renames_onto_nothing_has_the_old_file_deleted_first(
@@ -177,7 +240,7 @@ def test_what_a_worker_left_before_the_rename_is_finished_and_not_sent_again(
     """The intent is open and the temp is there: whoever claims the path next renames it."""
     first = pushing()
     ready(first, a=CONTENT)
-    scripted.when("RNFR", reset_line)
+    scripted.when("RNFR", reset_line, skip=ASKED_RNFR)
     with pytest.raises(OperationFailed):
         first.push()
     assert first.states() == {"a": "PUBLISHING"}
@@ -194,8 +257,8 @@ def test_what_a_worker_left_after_the_rename_is_not_sent_again(
     """The intent is open, the temp is gone: it was done, even where the partner has taken the file away."""
     first = pushing()
     ready(first, a=CONTENT)
-    scripted.when("RNTO", rename_without_a_word, times=1)
-    scripted.when("RNFR", reset_line, skip=1)
+    scripted.when("RNTO", rename_without_a_word, skip=ASKED_RNTO, times=1)
+    scripted.when("RNFR", reset_line, skip=ASKED_RNFR + 1)
     with pytest.raises(OperationFailed):
         first.push()
     assert first.states() == {"a": "PUBLISHING"}

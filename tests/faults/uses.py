@@ -156,7 +156,7 @@ def _unique(line: Connection, _: ScriptedServer) -> bool:
 
 
 def _set_time(line: Connection, _: ScriptedServer) -> bool:
-    return line.set_modified(b"/a.bin", MODIFIED)
+    return line.set_modified([(b"/a.bin", MODIFIED)])
 
 
 def _rename(line: Connection, server: ScriptedServer) -> bool:

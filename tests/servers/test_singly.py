@@ -21,9 +21,9 @@ from tests.servers.fetching import Fetching
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from workers import singly
-from workers.depositing import rename
+from workers.depositing import give_names
 from workers.errors import ReconnectFailed
-from workers.ftps.errors import Missing
+from workers.ftps.errors import Missing, Refused
 from workers.receiving import Changed, Receipt
 from workers.singly import Progress, download, upload
 from workers.stores.local import LocalFolder
@@ -251,13 +251,13 @@ def test_two_uploads_of_one_file_to_one_name_share_nothing(
     with ThreadPoolExecutor(1) as beside:
         others: list[Future[Receipt | None]] = []
 
-        def renamed(*arguments: Any, **keys: Any) -> bool:
+        def renamed(*arguments: Any, **keys: Any) -> Iterator[bool | Refused]:
             if not others:
                 others.append(beside.submit(send, second, tmp_path, waits))
                 assert half.wait(60)
-            return rename(*arguments, **keys)
+            return give_names(*arguments, **keys)
 
-        monkeypatch.setattr(singly, "rename", renamed)
+        monkeypatch.setattr(singly, "give_names", renamed)
         try:
             receipts = [send(first, tmp_path, lambda *_: None)]
             assert (server.root / "a").read_bytes() == content

@@ -74,7 +74,7 @@ def test_a_file_keeps_its_time(start_server: StartServer, name: str) -> None:
     line = opened(server)
     for file in ("a", "with blank"):
         line.store(b"/" + file.encode(), [b"x"])
-        assert line.set_modified(b"/" + file.encode(), 1_700_000_000.9)
+        assert line.set_modified([(b"/" + file.encode(), 1_700_000_000.9)])
         assert (server.root / file).stat().st_mtime == 1_700_000_000
     assert line.state is State.READY
     line.close()
@@ -84,13 +84,13 @@ def test_a_server_that_sets_no_times(certificates: Certificates) -> None:
     """It says so by looking for a file of an odd name; where MFMT is offered a missing file is one."""
     with ScriptedServer(certificates, files={b"/a": b"1"}) as server:
         line = opened(server)
-        assert not line.set_modified(b"/a", 1_700_000_000)
-        assert server.commands[-1] == "MDTM 20231114221320 /a"
+        assert not line.set_modified([(b"/a", 1_700_000_000)])
+        assert server.commands[-2:] == ["MDTM 20231114221320 /a", "NOOP"]
         line.close()
         server.when("FEAT", answer("211-F\r\n MFMT\r\n211 End"))
         server.when("MFMT", answer("550 No such file."))
         line = opened(server)
         with pytest.raises(Missing):
-            line.set_modified(b"/b", 1_700_000_000)
+            line.set_modified([(b"/b", 1_700_000_000)])
         assert line.state is State.READY
         line.close()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from workers.ftps import data as channel
+from workers.ftps import renaming
 from workers.ftps.control import Farewell, Reply, command, refusal
 from workers.ftps.digests import Digest, patience, ways
 from workers.ftps.errors import (
@@ -174,12 +175,8 @@ class Connection:
         """
         verbs = [verb for verb, can in (("SIZE", self.features.size), ("MDTM", self.features.mdtm)) if can]
         questions = [(verb, path) for path in paths for verb in verbs]
-        for verb, path in questions:
-            command(verb, path)
-        answers: list[Reply] = []
         with self._line.operation():
-            for flight in flights(questions):
-                answers += self._line.ask_all(flight)
+            answers = self._fly(questions)
             for (verb, _), answer in zip(questions, answers, strict=True):
                 if answer.refuses and answer.code != 550 and answer.code not in _UNKNOWN_COMMAND:
                     raise refusal(verb, answer)
@@ -222,27 +219,53 @@ class Connection:
             self._line.ask("RNFR", old)
             self._line.ask("RNTO", new)
 
+    def rename_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[Refused | None]:
+        """RNFR, RNTO of each pair, in flights where they may leave so; what refused each, or None."""
+        with self._line.operation():
+            return renaming.rename_all(self._line, pairs)
+
+    def learn_renames(self, path: bytes) -> None:
+        """Find out, unless it is known, whether renames may leave in flights; `path`: a temp of our own."""
+        with self._line.operation():
+            renaming.learn(self._line, path)
+
     def delete(self, path: bytes) -> None:
         """DELE."""
         with self._line.operation():
             self._line.ask("DELE", path)
 
-    def set_modified(self, path: bytes, modified: float) -> bool:
-        """Give a file this time (epoch seconds, cut to whole ones). False: the server does not do that.
+    def delete_all(self, paths: Sequence[bytes]) -> list[Refused | None]:
+        """DELE of each path, in flights; what refused each, or None."""
+        with self._line.operation():
+            replies = self._fly([("DELE", path) for path in paths])
+        return [refusal("DELE", reply) if reply.refuses else None for reply in replies]
+
+    def set_modified(self, files: Sequence[tuple[bytes, float]]) -> bool:
+        """Give each file its time (epoch seconds, cut to whole ones), in flights. False: the server has
+        refused to give one of them; that it can't, mostly.
 
         By MFMT (draft-somers-ftp-mfxx) where FEAT has it, else by MDTM with a time, which vsftpd and Serv-U
-        take and no FEAT tells; others look for a file of such a name, and find none.
+        take and no FEAT tells; others look for a file of such a name, and find none. Raises Refused where
+        MFMT is known and refused all the same.
         """
-        moment = datetime.fromtimestamp(int(modified), UTC).strftime("%Y%m%d%H%M%S").encode()
         offered = any(line.upper().split(None, 1)[0] == "MFMT" for line in self.features.offered)
-        try:
-            with self._line.operation():
-                self._line.ask("MFMT" if offered else "MDTM", moment + b" " + path)
-        except Refused as refused:
-            if offered and refused.code not in _UNKNOWN_COMMAND:
-                raise
-            return False
-        return True
+        verb = "MFMT" if offered else "MDTM"
+        moments = [datetime.fromtimestamp(int(modified), UTC) for _, modified in files]
+        commands = [
+            (verb, f"{moment:%Y%m%d%H%M%S} ".encode() + path)
+            for moment, (path, _) in zip(moments, files, strict=True)
+        ]
+        with self._line.operation():
+            refused = [reply for reply in self._fly(commands) if reply.refuses]
+            if offered and refused and refused[0].code not in _UNKNOWN_COMMAND:
+                raise refusal(verb, refused[0])
+        return not refused
+
+    def _fly(self, commands: list[tuple[str, bytes]]) -> list[Reply]:
+        """Their replies, refusals too. Inside an operation. Raises BadName before a byte is sent."""
+        for verb, argument in commands:
+            command(verb, argument)
+        return [reply for flight in flights(commands) for reply in self._line.ask_all(flight)]
 
     def mkdir(self, path: bytes) -> None:
         """MKD."""

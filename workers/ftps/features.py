@@ -18,6 +18,7 @@ class Features:
     algorithms for which the server has a command, best first (`digests.ways`). epsv, eprt: False once
     the command was refused for good, which FEAT does not say (learned; kept while `offered` stays the same).
     telnet: whether 0xFF in a name has to be sent twice, as Telnet has it (learned; None: not asked yet).
+    rename_flights: whether renames of several files may leave together (`renaming`; learned, None as above).
     """
 
     offered: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class Features:
     epsv: bool = True
     eprt: bool = True
     telnet: bool | None = None
+    rename_flights: bool | None = None
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -39,6 +41,7 @@ class Features:
             "EPRT is refused: PORT is sent": not self.eprt,
             "MLSD is refused: LIST is sent": not self.mlsd and offers_mlsd(self.offered),
             "a byte 0xFF in a name is sent twice (Telnet)": self.telnet,
+            "renames leave one by one": self.rename_flights is False,
         }
         return tuple(words for words, so in told.items() if so)
 
@@ -63,7 +66,12 @@ class Features:
         if known is None or known.offered != self.offered:
             return self
         return replace(
-            self, epsv=known.epsv, eprt=known.eprt, mlsd=self.mlsd and known.mlsd, telnet=known.telnet
+            self,
+            epsv=known.epsv,
+            eprt=known.eprt,
+            mlsd=self.mlsd and known.mlsd,
+            telnet=known.telnet,
+            rename_flights=known.rename_flights,
         )
 
     def to_json(self) -> str:
@@ -78,7 +86,8 @@ class Features:
             return cls(
                 offered=tuple(str(line) for line in told["offered"]),
                 hashes=tuple(str(name) for name in told["hashes"]),
-                telnet=None if told["telnet"] is None else bool(told["telnet"]),
+                telnet=_known(told["telnet"]),
+                rename_flights=_known(told["rename_flights"]),
                 **{
                     name: bool(told[name])
                     for name in ("mlsd", "size", "mdtm", "rest_stream", "utf8", "epsv", "eprt")
@@ -86,6 +95,10 @@ class Features:
             )
         except (ValueError, KeyError, TypeError):
             return None
+
+
+def _known(told: object) -> bool | None:
+    return None if told is None else bool(told)
 
 
 def offers_mlsd(offered: Sequence[str]) -> bool:

@@ -27,16 +27,17 @@ class Stat:
     precision_s: float
 
 
-def flights(commands: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    """Cut commands into groups that fit into any socket buffer."""
+def flights(commands: Sequence[tuple[str, bytes]], *, together: int = 1) -> Iterator[list[tuple[str, bytes]]]:
+    """Cut commands into groups that fit into any socket buffer; so many of them belong `together`."""
     flight: list[tuple[str, bytes]] = []
     size = 0
-    for verb, argument in commands:
-        length = len(verb) + len(argument) + 3
-        if flight and (len(flight) == _FLIGHT_COMMANDS or size + length > _FLIGHT_BYTES):
+    for at in range(0, len(commands), together):
+        ones = commands[at : at + together]
+        length = sum(len(verb) + len(argument) + 3 for verb, argument in ones)
+        if flight and (len(flight) + together > _FLIGHT_COMMANDS or size + length > _FLIGHT_BYTES):
             yield flight
             flight, size = [], 0
-        flight.append((verb, argument))
+        flight += ones
         size += length
     if flight:
         yield flight
