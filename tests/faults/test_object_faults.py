@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -105,10 +106,13 @@ def test_passing_faults_are_waited_out(proxy: HttpProxy, bucket: Bucket, one: Fe
 
 def test_a_group_is_put_side_by_side(proxy: HttpProxy, bucket: Bucket, one: Fetching) -> None:
     """A far store's answers are waited for together; each file is written once all the same."""
-    proxy.faults = [Fault(PUTS, hold_s=1.0)]
+    proxy.faults = [Fault(PUTS, hold_s=60.0)]
     small = [claim for claim in one.claim() if claim.path != b"/a"]  # whose parts are two at once anyway
-    assert one.fetch(small).published == 2
-    assert proxy.most_at_once == 2
+    with ThreadPoolExecutor(1) as beside:
+        two = beside.submit(wait_until, lambda: proxy.most_at_once == 2, what="two requests side by side")
+        two.add_done_callback(lambda _: proxy.let_go())
+        assert one.fetch(small).published == 2
+    assert two.result()
     assert bucket.writings() == {"in/b": 1, "in/c": 1}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.servers.server import FtpServer
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 # Lines that can't be built are given up within the second; tests have no time for the defaults.
 QUICK = 'reconnect = { attempts = 3, within = "20s", first_wait = "10ms", max_wait = "20ms" }'

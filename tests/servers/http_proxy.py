@@ -118,11 +118,15 @@ class HttpProxy:
                     return fault
         return None
 
+    def let_go(self) -> None:
+        """What is held is answered now; nothing is held any more."""
+        self._over.set()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self.let_go()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.servers.command import Site
+from tests.servers.command import LIMIT_S, Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.servers.test_recursion import TREE, plant, under
@@ -86,7 +86,7 @@ def test_lines_work_side_by_side_as_far_as_allowed(start_server: StartServer, tm
     ):
         os.close(terminal)
         drawn = reader.submit(all_of, screen)
-        told = getting.communicate(timeout=60)[0]
+        told = getting.communicate(timeout=LIMIT_S)[0]
     assert getting.returncode == 0
     assert "of 4 files" in drawn.result()
     assert len(told.splitlines()) == 4
@@ -119,7 +119,7 @@ def test_a_file_that_changes_meanwhile_ends_with_5(start_server: StartServer, tm
     with site.started("get", "bank", "/out/big.bin", str(target)) as getting:
         wait_until(lambda: any(path.stat().st_size for path in target.glob(".towline-get-*")))
         os.utime(big, (1_700_000_000, 1_700_000_000))
-        told = getting.communicate(timeout=60)[1]
+        told = getting.communicate(timeout=LIMIT_S)[1]
     assert getting.returncode == 5, told
     assert "/out/big.bin changed while it was being fetched" in told
     assert list(target.iterdir()) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.server import FtpServer
+from tests.waiting import wait_until
 
 StartServer = Callable[..., FtpServer]
 
@@ -89,7 +90,7 @@ def test_a_wrong_password_writes_nothing(server: FtpServer, tmp_path: Path) -> N
     assert ended.returncode == 4
     assert "wrong-horse" not in ended.stdout + ended.stderr
     assert not (tmp_path / "towline.toml").exists()
-    assert server.refused_logins() == 1
+    wait_until(lambda: server.refused_logins() == 1)
 
 
 def test_a_file_that_is_there_is_left_alone(server: FtpServer, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
-from tests.servers.command import Site
+from tests.servers.command import LIMIT_S, Site
 from tests.servers.kinds import NAMES, OFFERS, resumes_data
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
 from tests.waiting import wait_until
@@ -132,7 +132,7 @@ def test_get_goes_on_where_it_was_interrupted(start_server: StartServer, tmp_pat
     with site.started("get", "bank", "/out/big.bin", str(target / "big.bin")) as getting:
         [partial] = wait_until(kept)
         getting.send_signal(signal.SIGINT)
-        told = getting.communicate(timeout=20)[1]
+        told = getting.communicate(timeout=LIMIT_S)[1]
         assert getting.returncode == 130, told
     assert "the same command goes on from there" in told
     assert not (target / "big.bin").exists()
@@ -199,7 +199,7 @@ def test_progress_moves_on_a_terminal_only(start_server: StartServer, tmp_path: 
     command = ("get", "bank", "/out/a.bin", str(tmp_path / "got.bin"))
     with site.started(*command, stderr=terminal) as getting:
         os.close(terminal)
-        told = getting.communicate(timeout=30)[0]
+        told = getting.communicate(timeout=LIMIT_S)[0]
     drawn = b""
     with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
         while block := os.read(screen, 65536):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.command import Site
+from tests.servers.command import LIMIT_S, Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.servers.test_recursion import TREE, under
@@ -61,7 +61,7 @@ def test_put_goes_on_where_it_was_interrupted(start_server: StartServer, tmp_pat
     with site.started(*command) as putting:
         [partial] = wait_until(begun)
         putting.send_signal(signal.SIGINT)
-        told = putting.communicate(timeout=30)[1]
+        told = putting.communicate(timeout=LIMIT_S)[1]
         assert putting.returncode == 130, told
     assert "the same command goes on from what the server has" in told
     assert [path.name for path in site.out.iterdir()] == [partial.name]

@@ -52,10 +52,10 @@ def test_resume_opens_a_closed_endpoint(start_server: StartServer, tmp_path: Pat
     site = Site(tmp_path, server)
     for _ in range(2):
         assert site.towline("ls", "bank", "/", password=WRONG).returncode == 4
-    assert server.refused_logins() == 1
+    wait_until(lambda: server.refused_logins() == 1)
     assert site.towline("resume", "bank").returncode == 0
     assert site.towline("ls", "bank", "/", password=WRONG).returncode == 4
-    assert server.refused_logins() == 2
+    wait_until(lambda: server.refused_logins() == 2)
     assert site.towline("ls", "bank", "/").returncode == 0
 
 

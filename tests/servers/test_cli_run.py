@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.servers.command import Site
+from tests.servers.command import LIMIT_S, Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.waiting import wait_until
@@ -113,7 +113,7 @@ def test_ctrl_c_hands_back_what_was_claimed(start_server: StartServer, tmp_path:
     with site.started("run", "statements") as running:
         wait_until(receiving)
         running.send_signal(signal.SIGINT)
-        told = running.communicate(timeout=30)
+        told = running.communicate(timeout=LIMIT_S)
         assert running.returncode == 130, told
     assert "stopping" in told[1]
     assert "was left" not in told[1], "it had to be ended by force"

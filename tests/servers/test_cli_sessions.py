@@ -23,7 +23,7 @@ def test_a_line_is_shown_as_long_as_it_is_held(
 ) -> None:
     """Whether or not the endpoint has a limit: where, how old, its TLS, what has been rebuilt and why."""
     server = start_server("vsftpd")
-    site = Site(tmp_path, server, endpoint={"probe_after": "0s"}, towline={"lease": "1s"})
+    site = Site(tmp_path, server, endpoint={"probe_after": "0s"}, towline={"lease": "2s"})
     assert site.json("sessions") == {"sessions": [], "full": []}
     monkeypatch.setenv("BANK_PASSWORD", site.password)
     process = Process(settings.load(site.config))
@@ -41,7 +41,7 @@ def test_a_line_is_shown_as_long_as_it_is_held(
             "reconnects": {},
             "last_error": None,
         }
-        assert 0 <= line["idle_s"] <= line["age_s"] < 30
+        assert 0 <= line["idle_s"] <= line["age_s"] < 60
         server.kill_lines()
         session.run(Connection.noop, name="noop", tally=Tally())
         (line,) = site.json("sessions")["sessions"]
@@ -54,7 +54,7 @@ def test_a_line_is_shown_as_long_as_it_is_held(
         assert str(os.getpid()) in row
         assert error.endswith(f"last error: {line['last_error']}")
         # Renewed: a line that is held for many leases is still shown.
-        wait_until(lambda: site.json("sessions")["sessions"][0]["age_s"] > 3, 30, what="three leases")
+        wait_until(lambda: site.json("sessions")["sessions"][0]["age_s"] > 4, what="two leases")
         session.close()
         assert site.json("sessions") == {"sessions": [], "full": []}
     finally:

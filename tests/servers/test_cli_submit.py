@@ -14,7 +14,7 @@ from pathlib import Path
 
 import redis
 
-from tests.servers.command import Site
+from tests.servers.command import LIMIT_S, Site
 from tests.servers.server import FtpServer
 from tests.servers.valkey import Valkey
 from tests.waiting import wait_until
@@ -38,7 +38,7 @@ def a_worker(site: Site) -> Iterator[None]:
         ) as worker,
     ):
         try:
-            wait_until(lambda: " ready." in log.read_text() or worker.poll() is not None, 30)
+            wait_until(lambda: " ready." in log.read_text() or worker.poll() is not None)
             assert worker.poll() is None, log.read_text()
             yield
         finally:
@@ -102,7 +102,7 @@ def test_nobody_who_takes_the_task_is_no_reason_to_hang_on(
         assert waiting.stderr is not None
         assert "is queued" in waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
-        told = waiting.communicate(timeout=10)
+        told = waiting.communicate(timeout=LIMIT_S)
         assert waiting.returncode == 130, told
         assert "Traceback" not in told[1]
         assert "`towline submit cancel " in told[1]

@@ -26,7 +26,8 @@ def fleet(start_server: Callable[..., Proftpd], tmp_path: Path) -> Iterator[tupl
         members = [running.enter_context(Member(site, tick_s=0.2)) for _ in range(PROCESSES)]
         for member in members:
             member.begin()
-        wait_until(lambda: all(one.said["done"] > 1 for one in members), 60, what="all have a line")
+        wait_until(lambda: all(one.said["done"] > 1 for one in members), what="all have a line")
+        wait_until(lambda: server.logins() >= PROCESSES, what="the server's log says so")
         yield server, members
 
 
@@ -36,7 +37,8 @@ def test_the_old_password_is_refused_once(fleet: tuple[Proftpd, list[Member]]) -
     logins = server.logins()
     server.change_password("a-new-one")
     server.kill_lines()
-    wait_until(lambda: all(one.said["closed"] for one in members), 60, what="all have heard of it")
+    wait_until(lambda: all(one.said["closed"] for one in members), what="all have heard of it")
+    wait_until(server.refused_logins, what="the server's log says so")
     assert server.refused_logins() == 1
     assert server.logins() == logins
 

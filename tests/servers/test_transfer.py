@@ -16,6 +16,7 @@ import pytest
 from tests.servers.fetching import Fetching
 from tests.servers.kinds import OFFERS
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
+from tests.waiting import wait_until
 from workers.batch import GROUP_FILES, Outcome
 from workers.errors import StoreRefused
 
@@ -84,6 +85,7 @@ def test_a_batch_arrives_whole_from_every_server(
     assert set(one.states().values()) == {"FINISHED"}
     assert one.poll() == 0
     assert counts(one.fetch()) == {}
+    wait_until(lambda: len(server.retrieved()) >= len(sent), what="the server's log says so")
     assert sorted(server.retrieved()) == sorted(f"/{file}" for file in sent)
 
 
@@ -98,7 +100,7 @@ def test_more_files_than_a_group_holds(start_server: StartServer, fetching: Open
     before = psutil.Process().num_fds()
     assert counts(one.fetch()) == {"published": len(sent)}
     assert one.files() == sent
-    assert psutil.Process().num_fds() == before
+    assert psutil.Process().num_fds() <= before
     assert one.tally.connects == 1
 
 
