@@ -4,6 +4,8 @@ with Stack(tmp_path, valkey.url(), endpoints={"bank": endpoint(server)}, routes=
     stack.start("polls", "transfers", "beat")   # returns once the workers answer
     stack.kill("transfers")                     # SIGKILL, and its pool with it
     stack.start("transfers")                    # as a supervisor would
+    with stack.paused("beat"):                  # no tick meanwhile
+        stack.wait_until_idle()                 # …and so nothing that is asserted here changes any more
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ ATTEMPTS = 3
 QUICK = {"attempts": ATTEMPTS, "within": "20s", "first_wait": "10ms", "max_wait": "20ms"}
 
 WORKERS = ("polls", "transfers")
+ENDED = {"SUCCESS", "FAILURE", "REVOKED"}  # a task in another state will still change
 
 
 class Reachable(Protocol):
@@ -155,6 +158,17 @@ class Stack:
         os.killpg(service.process.pid, signal.SIGKILL)
         service.process.wait()
 
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """One of the services does nothing for as long as the block lasts."""
+        process = psutil.Process(self.services[name].process.pid)
+        process.suspend()
+        try:
+            self._wait_until(lambda: process.status() == psutil.STATUS_STOPPED, f"{name} stands still")
+            yield
+        finally:
+            process.resume()
+
     def supervised(self) -> Self:
         """Start again what has ended by itself, as a supervisor would."""
         for name, service in list(self.services.items()):
@@ -207,6 +221,13 @@ class Stack:
         asked = f"/api/tasks?limit=5000&taskname={name}" + (f"&state={state}" if state else "")
         return sorted(self.flower.get(asked).values(), key=lambda task: task["received"] or 0.0)
 
+    def wait_until_idle(self) -> None:
+        """Returns once no task is left, and Flower, where it runs, shows how each of them has ended.
+
+        The broker has to be a Redis, and beat has to stand still. A hint for later counts as a task.
+        """
+        self._wait_until(lambda: self._is_idle() and self._flower_has_seen_all(), "no task is left")
+
     def send(self, task: str, queue: str, **arguments: Any) -> Any:
         """Submit a task as any program would; returns its AsyncResult."""
         sent = self.app.send_task(f"towline.{task}", kwargs=arguments, queue=f"towline.{queue}")
@@ -215,9 +236,8 @@ class Stack:
 
     def failed(self, name: str) -> list[Any]:
         """The failures of a task that the result backend has stored, as JSON has them."""
-        with redis.Redis.from_url(self.results) as backend:
-            stored = [json.loads(backend.get(key) or b"{}") for key in backend.keys("celery-task-meta-*")]
-        return [one["result"] for one in stored if one.get("name") == name and one["status"] == "FAILURE"]
+        failed = [one for one in self._stored() if one["status"] == "FAILURE"]
+        return [one["result"] for one in failed if one.get("name") == name]
 
     def rows(self, route: str) -> list[FileRow]:
         """What the ledger says of a route's files."""
@@ -232,6 +252,40 @@ class Stack:
     def said(self) -> str:
         """Everything that any of the services has written."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
+
+    def _is_idle(self) -> bool:
+        # A message on its way from its queue to a worker is nowhere to be seen. The worker has put it among
+        # the unacked by its second answer from then at the latest, and no task has come and gone meanwhile
+        # where none was begun.
+        begun = self._begun()
+        return bool(begun) and all(not self._waiting() and self._begun() == begun for _ in range(3))
+
+    def _begun(self) -> dict[str, dict[str, int]]:
+        """How many tasks of each name each worker has begun; empty unless every one of them answers."""
+        workers = [name for name in self.services if name in WORKERS]
+        told = self.app.control.inspect(timeout=5.0, limit=len(workers)).stats() or {}
+        return {node: one["total"] for node, one in told.items()} if len(told) == len(workers) else {}
+
+    def _waiting(self) -> int:
+        """Messages that are queued, or taken and not acknowledged."""
+        with redis.Redis.from_url(self.broker) as broker, broker.pipeline() as asked:
+            for name in WORKERS:
+                asked.llen(f"towline.{name}")
+            return sum(asked.hlen("unacked").execute())
+
+    def _flower_has_seen_all(self) -> bool:
+        """Whether it was told of the end of each task that it knows of, or whose end is stored."""
+        if "flower" not in self.services:
+            return True
+        shown = {task_id: task["state"] for task_id, task in self.flower.get("/api/tasks?limit=5000").items()}
+        ended = {one["task_id"]: one["status"] for one in self._stored()}
+        return set(shown.values()) <= ENDED and ended.items() <= shown.items()
+
+    def _stored(self) -> list[dict[str, Any]]:
+        """What the result backend holds; of a task whose result nobody wants, only a failure."""
+        with redis.Redis.from_url(self.results) as backend:
+            kept = [backend.get(key) for key in backend.keys("celery-task-meta-*")]
+        return [json.loads(one) for one in kept if one]
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
         def came() -> bool:
