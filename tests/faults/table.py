@@ -69,8 +69,8 @@ APPE       ~   ~   ~   s   ~   R   s   s   ~   s   R     s      ~      ~     ~  
 SIZE       ~   R   R   R   R   R   .   .   ~   M   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -
 MDTM       ~   R   R   R   R   R   .   .   ~   M   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -
 MLST       ~   .   .   .   .   .   .   .   ~   .   .     .      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
-MFMT       ~   R   R   R   R   R   .   .   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
-SETTIME    ~   .   .   .   .   .   .   .   ~   .   .     .      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
+MFMT       ~   R   R   R   R   R   .   .   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      +      -
+SETTIME    ~   .   .   .   .   .   .   .   ~   .   .     .      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      +      -
 RNFR       ~   R   R   R   R   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     ~      ~      -
 RNTO       ~   R   R   R   R   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
 DELE       ~   R   R   R   R   R   R   R   ~   R   R     R      ~      ~     ~      ~      ~    ~     ~    ~    .     .     +      +      -
