@@ -69,6 +69,7 @@ class Stream:
         self.host = host
         self._failed: FtpsError | None = None
         self._answered = False  # the peer has begun its part of the TLS handshake
+        sock.setblocking(False)  # once: a time-out set for each call is a system call, and a poll, of its own
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
@@ -159,7 +160,6 @@ class Stream:
             # wrong mode answers in clear text, and its words are the best explanation there is.
             if not self._answered:
                 self._answered = _must_be_tls(secure, doing)
-            secure.settimeout(0)
             secure.do_handshake()
         except ssl.SSLWantReadError:
             return select.POLLIN
@@ -199,8 +199,6 @@ class Stream:
         _left(until, self.name)
         got = 0
         try:
-            if self.sock.gettimeout() != 0:  # to set it is a system call
-                self.sock.settimeout(0)
             while got < len(buffer):
                 try:
                     count = self.sock.recv_into(buffer[got:])
@@ -226,7 +224,6 @@ class Stream:
         Takes TLS 1.3's session tickets in on the way, which are no bytes of the application.
         """
         try:
-            self.sock.settimeout(0)
             return self.sock.recv(size)
         except (BlockingIOError, ssl.SSLWantReadError):
             return None
@@ -246,9 +243,17 @@ class Stream:
 
     def write_some(self, view: memoryview, until: float) -> int:
         """Hand part of `view` to the kernel, and return how much."""
+        _left(until, self.name)
         try:
-            self.sock.settimeout(_left(until, self.name))
-            return self.sock.send(view)
+            while True:
+                try:
+                    return self.sock.send(view)
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    wants = select.POLLOUT
+                except ssl.SSLWantReadError:
+                    wants = select.POLLIN
+                if not _wait(self.sock, wants, until):
+                    raise TimeoutError
         except OSError as error:
             raise _translated(error, self.sock, self.name) from error
 
@@ -319,7 +324,6 @@ def _left(until: float, doing: str) -> float:
 
 def _must_be_tls(secure: ssl.SSLSocket, doing: str) -> bool:
     """Whether the answer has begun. Raises ClearText if it can't be one in TLS."""
-    secure.settimeout(0)
     try:
         first = socket.socket.recv(secure, 1, socket.MSG_PEEK)
     except BlockingIOError:
@@ -334,7 +338,6 @@ def _clear_text(sock: socket.socket, doing: str) -> str:
     if not doing.startswith("control"):
         return ""
     with contextlib.suppress(OSError):
-        sock.settimeout(0)
         # Past the TLS layer: SSLSocket.recv would hand the bytes to OpenSSL.
         raw = socket.socket.recv(sock, _SHOWN_TEXT)
         return raw.decode("ascii", "backslashreplace").strip()
@@ -343,7 +346,6 @@ def _clear_text(sock: socket.socket, doing: str) -> str:
 
 def _send_close_notify(secure: ssl.SSLSocket, until: float) -> None:
     """Send close_notify without waiting for the peer's."""
-    secure.settimeout(0)
     while True:
         try:
             secure.unwrap()
