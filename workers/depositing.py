@@ -22,6 +22,7 @@ from workers.ledger.values import Claim, FollowOn, Intent, Orphan, Published, te
 from workers.names import parsed, printable
 from workers.receiving import Receipt, Wanted, asked_again
 from workers.stores.naming import NameRefused, below, joined, numbered
+from workers.storing import lacks_room, no_room
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -235,6 +236,9 @@ class Depositor:
                 try:
                     line.store(marker, [], size=0)
                 except Refused as refusal:
+                    if lacks_room(refusal):
+                        # The file has its name: the intent stays open, and only the marker is sent again.
+                        raise no_room(self._route, marker, refusal) from refusal
                     done = refusal
             yield intent, done
 

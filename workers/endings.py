@@ -63,9 +63,9 @@ class Endings:
         self.outcome.changed += 1
         self._ended(claim, "changed")
 
-    def failed(self, claim: Claim, error: str) -> None:
-        """Its own fault: an attempt is counted."""
-        self._ledger.claims.failed(claim, error, counted=True, max_attempts=self._route.max_attempts)
+    def failed(self, claim: Claim, error: str, *, counted: bool = True) -> None:
+        """It could not be moved; counted: of its own fault, which is an attempt."""
+        self._ledger.claims.failed(claim, error, counted=counted, max_attempts=self._route.max_attempts)
         self.outcome.failed += 1
         self._ended(claim, "failed")
         if self.outcome.first_error is None:

@@ -110,7 +110,7 @@ class BrokerNotRunning(TowlineError):
 
 
 class StoreRefused(TowlineError):
-    """The place where files land can't take them: full, read-only, missing. No file's fault."""
+    """The place where files land, here or at the partner, can't take them: full, read-only, missing."""
 
     names = ("route", "target", "reason")
 

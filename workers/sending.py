@@ -4,6 +4,9 @@ What `transfer` is on the way in, with the line and the disk in each other's pla
 the folder of its final name. What is refused there is never the fault of its own name; so the account may
 not do it, or the place is full, and the batch stops without an attempt being counted. Under its final name a
 file may be refused for itself.
+
+How much room a partner has can't be asked. That it is full is known by 452, and by any refusal of bytes that
+two files in a row meet, or the last one; where others come through behind it, it was that file alone.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ from workers.confirming import HashDiffers
 from workers.crashpoints import crashpoint
 from workers.depositing import Depositor, Sent, beside
 from workers.endings import Endings
-from workers.errors import OperationFailed
+from workers.errors import OperationFailed, StoreRefused
 from workers.ftps.errors import BadName, Refused
 from workers.ledger.values import Claim, same_version
 from workers.names import printable
 from workers.stores.naming import NameRefused, below
-from workers.storing import SourceChanged, confirm_stored, make_folders, prove, store
+from workers.storing import SourceChanged, confirm_stored, lacks_room, make_folders, no_room, prove, store
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -32,16 +35,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("towline.transfer")
 
-_TOO_LARGE = 552
-"""Said of one file as well as of a quota (RFC 959 §4.2.2): counted, unless two in a row meet it."""
+_NO_ROOM, _TOO_LARGE = 452, 552
+"""RFC 959 §4.2.2: the system has no room; the file, or the account, has used up what it may."""
 
 
 def push_batch(work: Work, source: SourceFolder, claims: Sequence[Claim], outcome: Outcome) -> None:
     """Send these claimed files and give them their names; every claim is ended when this returns or raises.
 
     outcome: as for `transfer.fetch_batch`. Raises ReconnectFailed, LoginRefused, CertificateRefused,
-    EndpointClosed, StoreRefused; Refused where the account may not write there; OperationFailed where one
-    file after the other dies of it.
+    EndpointClosed; StoreRefused also where the partner has no room; Refused where the account may not write
+    there; OperationFailed where one file after the other dies of it.
     """
     batch = _Batch(work, source, Endings(work.route, work.ledger, claims, outcome))
     try:
@@ -66,6 +69,7 @@ class _Batch:
         self._depositor = Depositor(work.route, work.session, work.ledger, work.tally)
         self._doubt = Doubt()
         self._unproven = Doubt()
+        self._unwritten: tuple[Claim, Refused] | None = None
         self._made: set[bytes] = set()
         self._group: list[Sent] = []
         self._group_began = 0.0
@@ -73,13 +77,19 @@ class _Batch:
     def run(self) -> None:
         """The story: take over, then send file by file and rename group by group."""
         crashpoint("claimed")
-        for claim, relative in self._take_over():
-            if self._work.stop.begun:
-                break
-            self._send(claim, relative)
-            if is_full([one.file.size for one in self._group], self._group_began):
-                self._deposit()
+        try:
+            for claim, relative in self._take_over():
+                if self._work.stop.begun:
+                    break
+                self._send(claim, relative)
+                if is_full([one.file.size for one in self._group], self._group_began):
+                    self._deposit()
+        except (OperationFailed, Refused, StoreRefused):
+            # What is there whole need not be sent once more, whoever comes after it.
+            self._deposit()
+            raise
         self._deposit()
+        self._last_unwritten()
 
     def close(self) -> None:
         """Give back, uncounted, whatever has not come to its end; its temps stay for the next claim."""
@@ -160,14 +170,17 @@ class _Batch:
             self._failed(claim, failure)
         except Refused as refusal:
             file.close()
-            if refusal.code != _TOO_LARGE:
+            if not lacks_room(refusal):
                 raise
-            self._failed(claim, refusal)
+            if not self._session.endpoint.resume_uploads:
+                self._discard([one])  # else it is what keeps the partner's disk full
+            self._not_written(claim, refusal)
         except BaseException:
             file.close()
             raise
         else:
             self._doubt.over()
+            self._was_its_own()
             if not self._group:
                 self._group_began = time.monotonic()
             self._group.append(one)
@@ -204,6 +217,27 @@ class _Batch:
             self._doubt.over()
         else:
             self._doubt.raised(failure)
+
+    # -- room at the partner
+
+    def _not_written(self, claim: Claim, refusal: Refused) -> None:
+        """The server could not keep its bytes. Raises StoreRefused where that is no matter of this file."""
+        if refusal.code == _NO_ROOM or self._unwritten is not None:
+            raise no_room(self._route, claim.path, refusal)
+        self._unwritten = claim, refusal
+
+    def _was_its_own(self) -> None:
+        """Another file came through behind it. It is too large, which is charged, or larger than the room."""
+        if self._unwritten is not None:
+            (claim, refusal), self._unwritten = self._unwritten, None
+            self._ends.failed(claim, str(refusal), counted=refusal.code == _TOO_LARGE)
+
+    def _last_unwritten(self) -> None:
+        """Nothing came behind it. Raises StoreRefused unless it may be too large (552)."""
+        if self._unwritten is not None and self._unwritten[1].code != _TOO_LARGE:
+            claim, refusal = self._unwritten
+            raise no_room(self._route, claim.path, refusal)
+        self._was_its_own()
 
     # -- a group
 

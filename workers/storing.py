@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from workers.confirming import HashDiffers
 from workers.crashpoints import crashpoint
-from workers.errors import OperationFailed
+from workers.errors import OperationFailed, StoreRefused
 from workers.ftps.errors import Refused, TransferBroken
 from workers.names import printable
 from workers.receiving import Wanted, asked_again
@@ -22,11 +22,26 @@ from workers.stores.naming import joined
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection, Stat
     from workers.session import Session, Tally
+    from workers.settings import Route
     from workers.stores.source import SourceFile
 
 
+_NOT_WRITTEN = 451
+"""What vsftpd, ProFTPD and Pure-FTPd say when their disk is full, each in words of its own."""
 _FULL = frozenset({452, 552})
 """Refusals of the bytes. Any other to APPE is of the command, and STOR may do."""
+
+
+def lacks_room(refusal: Refused) -> bool:
+    """Whether the server could not keep the bytes of an upload; the command and the name it had taken."""
+    told = refusal.text.lower()
+    return refusal.code in {_NOT_WRITTEN, *_FULL} or "no space left" in told or "quota exceeded" in told
+
+
+def no_room(route: Route, path: bytes, refusal: Refused) -> StoreRefused:
+    """The failure of a push route whose partner has no room for the file `path`."""
+    why = f"{printable(path)} is not taken: {refusal}; the server's owner has to make room"
+    return StoreRefused(route.name, route.target, why)
 
 
 class SourceChanged(Exception):
@@ -52,13 +67,15 @@ def store(
     this very version may have left something. go_on: called between blocks; whatever it raises stops the
     upload and leaves here. prepare: done first on each line. progress: told the bytes sent and the whole
     size. Returns how many bytes it went on from in the end.
-    Raises SourceChanged, Refused, OSError of the source, and what `Session.run` raises.
+    Raises SourceChanged, Refused, OSError of the source, and what `Session.run` raises. A 451 is Refused when
+    it comes a second time: a full disk breaks each line that is built, wherever it is full.
     """
     attempts = furthest = began_at = 0
     all_moved = False
+    not_written = session.endpoint.reconnect.attempts == 1  # no second time would come
 
     def upload(line: Connection) -> None:
-        nonlocal attempts, furthest, all_moved
+        nonlocal attempts, furthest, all_moved, not_written
         attempts += 1
         held = 0
         prepare(line)
@@ -75,12 +92,18 @@ def store(
                 held = 0
             if held > furthest:
                 furthest = held
+                not_written = False
                 session.progress()
         all_moved = False
         try:
             send(line, held)
         except TransferBroken as broken:
             all_moved = broken.all_moved
+            refusal = broken.refusal
+            if refusal is not None and refusal.code == _NOT_WRITTEN:
+                if not_written:
+                    raise refusal from broken
+                not_written = True
             raise
         crashpoint("sent")
 

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.faults.acts import answer
 from tests.faults.scripted import ScriptedServer
 from tests.faults.small_disk import SmallDisk
 from tests.servers.certificates import Certificates
 from workers import errors, rounds
 from workers.cli import main
+from workers.cli.routes import not_landing
 from workers.process import Process
 from workers.rounds import Fetched, Polled
 from workers.session import Tally
@@ -326,3 +328,30 @@ def test_while_a_place_refuses_one_fetch_a_tick_asks_again(
     assert hinted() == "8"
     process.ledger.routes.refused("in", "full")
     assert hinted() == "1"
+
+
+def test_a_partner_without_room_is_told_of_until_it_has_some(
+    scripted: ScriptedServer, begin: Begin, tmp_path: Path
+) -> None:
+    """The other way round: the route says since when and in whose words, and goes on by itself."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").write_bytes(b"not large")
+    process, route = begin(direction="push", local=out, remote=b"/in")
+    scripted.when("STOR", answer("452 No space left."))
+    assert poll(process, route).ready == 1
+    for _ in range(2):
+        with pytest.raises(errors.StoreRefused) as told:
+            fetch(process, route)
+        assert told.value.args[1] == "bank:/in"
+    state = process.ledger.routes.get("in")
+    assert state.refused_at is not None
+    assert not_landing(route, state).startswith("no file lands in bank:/in since ")
+    assert f"{out}/a is not taken: STOR: 452 No space left.; the server's owner has to make room; " in (
+        not_landing(route, state)
+    )
+    assert not_landing(route, state).endswith("sending goes on by itself once that is over")
+    assert attempts(process) == {0}
+    scripted.forget("STOR")
+    assert fetch(process, route).outcome.published == 1
+    assert process.ledger.routes.get("in").refused_at is None

@@ -15,10 +15,8 @@ from tests.faults.dialogue import Talk
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.pushing import LONG_AGO, Pushing
-from workers.batch import MOST_IN_A_ROW
 from workers.depositing import sweep
-from workers.errors import OperationFailed
-from workers.ftps.errors import Refused
+from workers.errors import OperationFailed, StoreRefused
 from workers.stores.naming import TEMP_PREFIX
 
 Open = Callable[..., Pushing]
@@ -354,7 +352,7 @@ def test_a_partner_whose_disk_is_full_stops_the_batch_and_no_file_is_charged(
     scripted.when("STOR", full, times=1)
     one = pushing(max_attempts=1)
     ready(one, a=CONTENT, b=CONTENT)
-    with pytest.raises(Refused, match="452"):
+    with pytest.raises(StoreRefused, match="is not taken: STOR: 452 No space left"):
         one.push()
     assert set(one.states().values()) == {"READY"}
     assert scripted.count("STOR") == 1, "the second would meet the same"
@@ -376,16 +374,63 @@ def test_a_file_too_large_for_its_partner_is_its_own_fault(scripted: ScriptedSer
     assert (one.source / states["QUARANTINED"]).read_bytes() == CONTENT
 
 
-def test_a_partner_whose_quota_is_used_up_costs_two_files_an_attempt_and_no_more(
+def test_a_partner_whose_quota_is_used_up_costs_no_file_an_attempt(
     scripted: ScriptedServer, pushing: Open
 ) -> None:
-    """552 to one after the other is not theirs: the batch ends, and the rest keeps all its attempts."""
+    """552 to one after the other is not theirs: the batch ends, for as many ticks as it takes."""
     scripted.when("STOR", receive(final="552 Quota exceeded."))
-    one = pushing(max_attempts=2)
+    one = pushing(max_attempts=1)
     ready(one, **dict.fromkeys("abcd", CONTENT))
-    with pytest.raises(Refused, match="552"):
-        one.push()
-    assert scripted.count("STOR") == MOST_IN_A_ROW
+    for _ in range(3):
+        with pytest.raises(StoreRefused, match="552"):
+            one.push()
+    assert scripted.count("STOR") == 3 * 2
+    assert scripted.files == {}, "what it took of a file only fills it"
     assert set(one.states().values()) == {"READY"}
-    attempts = [row.attempts for row in one.ledger.history.rows("orders", limit=10)]
-    assert sorted(attempts) == [0] * (4 - MOST_IN_A_ROW) + [1] * MOST_IN_A_ROW
+    assert {row.attempts for row in one.ledger.history.rows("orders", limit=10)} == {0}
+    scripted.forget("STOR")
+    assert one.push().published == 4
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_server_that_cannot_write_is_asked_twice_and_not_as_often_as_lines_are_built(
+    scripted: ScriptedServer, pushing: Open, attempts: int
+) -> None:
+    """451, which a full disk says: each try would send as much as there is room for."""
+    scripted.when("STOR", receive(final="451 Failure writing to local file."))
+    one = pushing(max_attempts=1)
+    budget = one.session.endpoint.reconnect.model_copy(update={"attempts": attempts})
+    one.session.endpoint = one.session.endpoint.model_copy(update={"reconnect": budget})
+    ready(one, a=CONTENT)
+    with pytest.raises(StoreRefused, match="451 Failure writing"):
+        one.push()
+    assert scripted.count("STOR") == min(attempts, 2)
+    assert one.states() == {"a": "READY"}
+
+
+def test_files_that_arrived_get_their_names_though_the_batch_stops(
+    scripted: ScriptedServer, pushing: Open
+) -> None:
+    """Else what comes before a file there is no room for would be sent at each tick, and never named."""
+    scripted.when("STOR", answer("452 No space left."), skip=2)
+    one = pushing()
+    for name in "abc":
+        one.put(name, CONTENT)
+        one.poll()
+    with pytest.raises(StoreRefused):
+        one.push()
+    assert scripted.files == {b"/in/a": CONTENT, b"/in/b": CONTENT}
+    assert one.states() == {"a": "FINISHED", "b": "FINISHED", "c": "READY"}
+
+
+def test_a_marker_there_is_no_room_for_is_sent_once_there_is(scripted: ScriptedServer, pushing: Open) -> None:
+    """The file has its name by then, and is not sent again, nor under a second one."""
+    scripted.when("STOR", answer("452 No space left."), skip=1, times=1)
+    one = pushing(done_file="{name}.done", on_exists="version", max_attempts=1)
+    ready(one, a=CONTENT)
+    with pytest.raises(StoreRefused, match=r"/in/a.done is not taken"):
+        one.push()
+    assert scripted.files == {b"/in/a": CONTENT}
+    assert one.states() == {"a": "PUBLISHING"}
+    assert one.push().published == 1
+    assert scripted.files == {b"/in/a": CONTENT, b"/in/a.done": b""}

@@ -66,7 +66,7 @@ class PureFtpd(FtpServer):
         self.logs = (*self.logs, self._log)
         self._log_socket: socket.socket | None = None
 
-    def start(self) -> None:
+    def start(self, within: Sequence[str] = ()) -> None:
         self._log_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = self._jail.folder / "dev/log"
         address.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class PureFtpd(FtpServer):
         with _Folder(address.parent) as short:
             self._log_socket.bind(f"{short}/log")
         threading.Thread(target=self._keep_log, args=(self._log_socket,), daemon=True).start()
-        super().start()
+        super().start(within)
 
     def stop(self) -> None:
         super().stop()

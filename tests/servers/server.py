@@ -66,14 +66,17 @@ class FtpServer(ABC):
         """What a client has to trust."""
         return self.certificates.ca_file
 
-    def start(self) -> None:
-        """Starts the program, or starts it again on the same ports; returns once it listens."""
+    def start(self, within: Sequence[str] = ()) -> None:
+        """Starts the program, or starts it again on the same ports; returns once it listens.
+
+        within: what goes before its command, to have it run elsewhere ("nsenter", …).
+        """
         if self.process is not None:
             raise RuntimeError(f"{self.name} runs already")
         output = self.folder / "output"  # what it says to nobody in particular
         with output.open("ab") as said:
             self.process = subprocess.Popen(
-                self._command(),
+                [*within, *self._command()],
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=said,

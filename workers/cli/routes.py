@@ -90,9 +90,10 @@ def quiet_for(route: Route, quiet_s: float) -> str:
 
 def not_landing(route: Route, state: RouteState) -> str:
     """A place that takes no files, as a sentence; its end needs no `resume`."""
+    what = "fetching" if route.direction == "pull" else "sending"
     return (
-        f"no file lands in {route.local} since {local_time(state.refused_at)}: {state.refused_reason}; "
-        "fetching goes on by itself once that is over"
+        f"no file lands in {route.target} since {local_time(state.refused_at)}: {state.refused_reason}; "
+        f"{what} goes on by itself once that is over"
     )
 
 

@@ -80,6 +80,7 @@ class TransferBroken(Transient):
     all_moved: every byte went over, and only a good final reply is missing: none came, or 425 or 426. Not a
     failure yet: build a new line, ask for the size, and decide (design R10). disowned: the data had ended as
     it should, and the final reply was 451, which may be about what was moved: no number of bytes proves it.
+    refusal: the server's final reply, where there was one.
     """
 
     def __init__(
@@ -89,10 +90,12 @@ class TransferBroken(Transient):
         loss: Loss | None = None,
         all_moved: bool = False,
         disowned: bool = False,
+        refusal: Refused | None = None,
     ) -> None:
         super().__init__(message, loss=loss)
         self.all_moved = all_moved
         self.disowned = disowned
+        self.refusal = refusal
 
 
 class Refused(FtpsError):

@@ -365,7 +365,9 @@ class Line:
             # 425 and 426 are about a connection that had done its work; 451 may be about what was moved.
             disowned = all_moved and reply.code == 451
             all_moved = all_moved and reply.code in (425, 426)
-            return TransferBroken(f"{verb}: {reply}", all_moved=all_moved, disowned=disowned)
+            return TransferBroken(
+                f"{verb}: {reply}", all_moved=all_moved, disowned=disowned, refusal=refusal(verb, reply)
+            )
         return refusal(verb, reply)
 
     def _reply_deadline(self) -> float:
