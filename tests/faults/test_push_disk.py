@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults.small_disk import SmallDisk
+from tests.servers.command import Site
 from tests.servers.pushing import Pushing
 from tests.servers.server import FtpServer
 from workers.errors import StoreRefused
@@ -130,3 +132,28 @@ def test_one_file_that_does_not_fit_keeps_no_other_from_its_name(
     taken.unlink()
     assert one.push().published == 1
     assert one.files() == sent
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SERVERS)
+def test_put_says_that_there_is_no_room_and_leaves_nothing(
+    start_server: Callable[..., FtpServer], name: str, tmp_path: Path
+) -> None:
+    """In the foreground as well: the path, the server's words, exit code 1, and nothing is left there."""
+    server = start_server(name)
+    site = Site(tmp_path / "site", server)
+    (tmp_path / "large").write_bytes(os.urandom(3_000_000))
+    with SmallDisk(server.root / "in", "8m") as disk:
+        server.stop()
+        server.start(disk.within)
+        disk.path.chmod(0o777)
+        taken = disk.fill(leave=500_000)
+        ended = site.towline("put", "bank", str(tmp_path / "large"), "/in/large")
+        assert ended.returncode == 1, ended.stderr
+        # It goes on by APPE from what the first STOR has left.
+        assert re.search(r"bank refused /in/large: (STOR|APPE): 45[12] \w", ended.stderr)
+        assert [path.name for path in disk.path.iterdir()] == [taken.name]
+        taken.unlink()
+        assert site.towline("put", "bank", str(tmp_path / "large"), "/in/large").returncode == 0
+        assert (disk.path / "large").read_bytes() == (tmp_path / "large").read_bytes()
+        server.stop()
