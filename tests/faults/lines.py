@@ -94,6 +94,15 @@ class Lane:
         """Lines through which bytes can pass."""
         return sum(not line.swallowing for line in self.lines)
 
+    def carried(self, more_than: int) -> int:
+        """Lines now open through each of which more than so many bytes have come down."""
+        return self._do(lambda: sum(line.down.passed > more_than for line in self.lines))
+
+    def pace(self, rate: float) -> None:
+        """The rate from now on, of the lines now open as well."""
+        self.rate = rate
+        self._do(lambda: self._pace(rate))
+
     def fault_next(self, kind: Kind, *, after: int = 0, counting: Way = "down", lines: int = 1) -> None:
         """Plans a fault for each of the next lines; those after them pass untouched."""
         self.faults.extend([Fault(kind, after, counting)] * lines)
@@ -109,3 +118,8 @@ class Lane:
     def swallow(self) -> int:
         """Makes every line now open a black hole; how many there were."""
         return self._do(lambda: self.strike("swallow"))
+
+    def _pace(self, rate: float) -> int:
+        for line in self.lines:
+            line.rate = rate
+        return len(self.lines)

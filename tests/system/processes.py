@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import psutil
 
 
-def ends(pid: int, within: float = 5.0) -> bool:
+def ends(pid: int, within: float = 60.0) -> bool:
     """Whether a process ends within seconds; a zombie that nobody reaps has ended."""
-    try:
-        psutil.Process(pid).wait(within)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    deadline = time.monotonic() + within
+    while psutil.pid_exists(pid):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
     return True

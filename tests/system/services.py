@@ -12,7 +12,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Self
+
+from workers.private import write_private
+
+ANSWERS_WITHIN = 60.0  # seconds, for Flower on a busy machine
 
 
 class Service:
@@ -49,9 +54,13 @@ class Service:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not stop within {within:g} s:\n{self.output()}") from None
 
+    def said(self) -> str:
+        """All that it has said."""
+        return self.log.read_text(errors="replace")
+
     def output(self) -> str:
         """The end of what it has said."""
-        return self.log.read_text(errors="replace")[-4000:]
+        return self.said()[-4000:]
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +70,12 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)  # also what outlived its parent
         self.process.wait()
+
+
+def broker_ran_at(state_dir: Path, port: int) -> None:
+    """As if the embedded broker of a `state_dir` had run at this port: nobody else is given it meanwhile."""
+    (state_dir / "broker").mkdir(mode=0o700, parents=True)
+    write_private(state_dir / "broker" / "address", f"redis://:{token_urlsafe()}@127.0.0.1:{port}/0")
 
 
 class Flower:
@@ -95,5 +110,5 @@ class Flower:
 
     def _get(self, path: str) -> tuple[int, bytes]:
         request = urllib.request.Request(self._base + path, headers=self._headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN) as answer:
             return answer.status, answer.read()

@@ -24,9 +24,11 @@ from typing import Any, Protocol, Self
 import psutil
 import redis
 from celery import Celery
+from celery.utils.nodenames import gethostname
 from kombu.exceptions import OperationalError
 
 from tests.servers.server import TlsMode
+from tests.system.idleness import has_seen_all, nothing_left, outcomes
 from tests.system.services import Flower, Service
 from tests.waiting import wait_until
 from workers.ledger import Ledger
@@ -43,7 +45,6 @@ ATTEMPTS = 3
 QUICK = {"attempts": ATTEMPTS, "within": "20s", "first_wait": "10ms", "max_wait": "20ms"}
 
 WORKERS = ("polls", "transfers")
-ENDED = {"SUCCESS", "FAILURE", "REVOKED"}  # a task in another state will still change
 
 
 class Reachable(Protocol):
@@ -181,10 +182,11 @@ class Stack:
         return [child.pid for child in psutil.Process(self.services[name].process.pid).children()]
 
     def answering(self) -> set[str]:
-        """The worker nodes that answer a ping now, without their host."""
+        """The workers of ours that answer a ping now."""
+        nodes = self._nodes()
         with suppress(OperationalError, redis.RedisError, OSError):
             with self.app.connection() as fresh:  # the pool's may be broken, where the broker was killed
-                replies = self.app.control.ping(timeout=0.5, connection=fresh)
+                replies = self.app.control.ping(nodes, timeout=1.0, limit=len(nodes), connection=fresh)
             return {name.partition("@")[0] for reply in replies for name in reply}
         return set()
 
@@ -226,7 +228,11 @@ class Stack:
 
         The broker has to be a Redis, and beat has to stand still. A hint for later counts as a task.
         """
-        self._wait_until(lambda: self._is_idle() and self._flower_has_seen_all(), "no task is left")
+        nodes = self._nodes()
+        queues = [f"towline.{name}" for name in WORKERS]
+        self._wait_until(lambda: nothing_left(self.app, self.broker, queues, nodes), "no task is left")
+        if "flower" in self.services:
+            self._wait_until(lambda: has_seen_all(self.flower, self.results), "Flower has seen them end")
 
     def send(self, task: str, queue: str, **arguments: Any) -> Any:
         """Submit a task as any program would; returns its AsyncResult."""
@@ -236,7 +242,7 @@ class Stack:
 
     def failed(self, name: str) -> list[Any]:
         """The failures of a task that the result backend has stored, as JSON has them."""
-        failed = [one for one in self._stored() if one["status"] == "FAILURE"]
+        failed = [one for one in outcomes(self.results) if one["status"] == "FAILURE"]
         return [one["result"] for one in failed if one.get("name") == name]
 
     def rows(self, route: str) -> list[FileRow]:
@@ -253,39 +259,9 @@ class Stack:
         """Everything that any of the services has written."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
 
-    def _is_idle(self) -> bool:
-        # A message on its way from its queue to a worker is nowhere to be seen. The worker has put it among
-        # the unacked by its second answer from then at the latest, and no task has come and gone meanwhile
-        # where none was begun.
-        begun = self._begun()
-        return bool(begun) and all(not self._waiting() and self._begun() == begun for _ in range(3))
-
-    def _begun(self) -> dict[str, dict[str, int]]:
-        """How many tasks of each name each worker has begun; empty unless every one of them answers."""
-        workers = [name for name in self.services if name in WORKERS]
-        told = self.app.control.inspect(timeout=5.0, limit=len(workers)).stats() or {}
-        return {node: one["total"] for node, one in told.items()} if len(told) == len(workers) else {}
-
-    def _waiting(self) -> int:
-        """Messages that are queued, or taken and not acknowledged."""
-        with redis.Redis.from_url(self.broker) as broker, broker.pipeline() as asked:
-            for name in WORKERS:
-                asked.llen(f"towline.{name}")
-            return sum(asked.hlen("unacked").execute())
-
-    def _flower_has_seen_all(self) -> bool:
-        """Whether it was told of the end of each task that it knows of, or whose end is stored."""
-        if "flower" not in self.services:
-            return True
-        shown = {task_id: task["state"] for task_id, task in self.flower.get("/api/tasks?limit=5000").items()}
-        ended = {one["task_id"]: one["status"] for one in self._stored()}
-        return set(shown.values()) <= ENDED and ended.items() <= shown.items()
-
-    def _stored(self) -> list[dict[str, Any]]:
-        """What the result backend holds; of a task whose result nobody wants, only a failure."""
-        with redis.Redis.from_url(self.results) as backend:
-            kept = [backend.get(key) for key in backend.keys("celery-task-meta-*")]
-        return [json.loads(one) for one in kept if one]
+    def _nodes(self) -> list[str]:
+        """The node names of the workers that were started."""
+        return [f"{name}@{gethostname()}" for name in self.services if name in WORKERS]
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
         def came() -> bool:

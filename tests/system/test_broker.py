@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from tests.system.processes import ends
+from tests.system.services import broker_ran_at
 from workers import broker
 from workers.broker import EmbeddedBroker
 from workers.child import Child
@@ -28,8 +29,9 @@ from workers.errors import BrokerNotRunning, ConfigurationError
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+def valkey(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[EmbeddedBroker]:
     """An embedded broker that is not started yet."""
+    broker_ran_at(tmp_path, free_port())
     embedded = EmbeddedBroker(tmp_path)
     yield embedded
     embedded.stop()

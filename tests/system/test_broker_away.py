@@ -17,7 +17,8 @@ from tests.system.stack import Stack, digests, endpoint
 from tests.waiting import wait_until
 
 SIZE = 3_000_000
-RATE = 1_000_000  # bytes a second and line: each file takes three seconds
+SLOWLY = 200_000  # bytes a second and line, until both files are under way and the broker is gone
+RATE = 1_000_000  # … and from then on: what is left of each takes less than three seconds
 
 
 def kill(broker: Valkey) -> None:
@@ -63,22 +64,22 @@ def test_transfers_end_well_while_the_broker_is_away(
         ) as stack,
     ):
         stack.start("polls", "transfers")
-        proxy.data.rate = RATE
+        proxy.data.rate = SLOWLY
         stack.start("beat")
-        wait_until(
-            lambda: proxy.data.open == 2 and proxy.data.bytes_down > SIZE // 3, 30, what="both are under way"
-        )
+        wait_until(lambda: proxy.data.carried(SIZE // 20) == 2, what="both are under way")
 
         take_away(valkey)
         assert not stack.landed("slow")
-        wait_until(lambda: stack.landed("slow") == {b"a", b"b"}, 30, what="the files, without a broker")
+        proxy.data.pace(RATE)
+        wait_until(lambda: stack.landed("slow") == {b"a", b"b"}, what="the files, without a broker")
         # Long enough for the tasks to want something of it: their results, and a hint for the next batch.
         time.sleep(3)
         bring_back(valkey)
 
         assert digests(stack.landing("slow")) == digests(server.root)
         (server.root / "c").write_bytes(b"next")
-        wait_until(lambda: b"c" in stack.supervised().landed("slow"), 60, what="the next tick's file")
+        wait_until(lambda: b"c" in stack.supervised().landed("slow"), what="the next tick's file")
         assert stack.failed("towline.fetch") == []
+        wait_until(lambda: len(server.retrieved()) >= 3, what="the server's log")
         assert sorted(server.retrieved()) == ["/a", "/b", "/c"]
         assert server.logins() <= 4, "the lines were held all the while"

@@ -23,7 +23,8 @@ from tests.system.stack import Stack, digests, endpoint
 from tests.waiting import wait_until
 
 SIZE = 4_000_000
-RATE = 1_000_000  # bytes a second and line
+SLOWLY = 200_000  # bytes a second and line: so long as it goes on, what happens happens in mid-transfer
+RATE = 1_000_000  # … once all has happened
 WITHIN = 60.0  # seconds, on a busy machine
 SILENCE = 120.0  # seconds; a worker waits ten for each thing that it still wants to say on a silent line
 
@@ -35,6 +36,8 @@ class Scene:
     server: FtpServer
     stack: Stack
     valkey: Valkey
+    proxy: CuttingProxy
+    """To the server."""
     line: CuttingProxy
     """To the broker."""
 
@@ -46,12 +49,14 @@ class Scene:
     def ends_well(self, within: float = WITHIN) -> None:
         """Both files arrive, then one that the next tick finds; each is asked for once, and no task fails."""
         stack = self.stack
+        self.proxy.data.pace(RATE)
         wait_until(
             lambda: {b"a", b"b"} <= stack.supervised().landed("slow"), within, what="what was under way"
         )
         (self.server.root / "c").write_bytes(b"next")
         wait_until(lambda: b"c" in stack.supervised().landed("slow"), within, what="the next tick's file")
         assert digests(stack.landing("slow")) == digests(self.server.root)
+        wait_until(lambda: len(self.server.retrieved()) >= 3, what="the server's log")
         assert sorted(self.server.retrieved()) == ["/a", "/b", "/c"]
         assert stack.failed("towline.fetch") == []
         assert stack.failed("towline.poll") == []
@@ -82,12 +87,10 @@ def under_way(server: FtpServer, valkey: Valkey, folder: Path, **towline: Any) -
         ) as stack,
     ):
         stack.start("polls", "transfers")
-        proxy.data.rate = RATE
+        proxy.data.rate = SLOWLY
         stack.start("beat")
-        wait_until(
-            lambda: proxy.data.open == 2 and proxy.data.bytes_down > SIZE // 4, WITHIN, what="both under way"
-        )
-        yield Scene(server, stack, valkey, line)
+        wait_until(lambda: proxy.data.carried(SIZE // 20) == 2, WITHIN, what="both under way")
+        yield Scene(server, stack, valkey, proxy, line)
         for name in ("polls", "transfers"):
             assert stack.services[name].process.poll() is None
 
@@ -165,6 +168,7 @@ def test_a_worker_that_cannot_acknowledge_its_only_message_takes_the_next(
 def test_a_broker_that_is_full(scene: Scene) -> None:
     """It refuses to write (maxmemory, noeviction): no results, no hints, no events, until there is room."""
     scene.broker.config_set("maxmemory", "1")
+    scene.proxy.data.pace(RATE)
     wait_until(lambda: {b"a", b"b"} <= scene.stack.landed("slow"), WITHIN, what="what was under way")
     wait_until(
         lambda: "when used memory > 'maxmemory'" in scene.stack.said(), WITHIN, what="somebody notices"

@@ -50,21 +50,24 @@ def test_a_wrong_password_is_tried_once_by_the_whole_fleet(
         # Both nodes at once, before anybody knows.
         asked = [stack.send("fetch", "transfers", route=name, paths=["/file"]) for name in routes]
         stack.start("beat")
-        wait_until(lambda: len(failures()) >= 15, 60, what="fifteen failures")
-        # Others may have dialled by then; who waits for his turn to log in finds the endpoint closed.
-        assert server.refused_logins() == 1
-        told = failures()
-        assert sum(one.startswith("LoginRefused(endpoint='bank', reply=") for one in told) == 1
-        # Who came while the first one was at the door has waited for it in vain.
-        expected = (
-            "LoginRefused(",
-            "EndpointClosed(endpoint='bank', ",
-            "ReconnectFailed(endpoint='bank', attempts=0, ",
-        )
-        assert all(one.startswith(expected) for one in told), told
+        wait_until(lambda: len(failures()) >= 15, what="fifteen failures")
+        with stack.paused("beat"):
+            stack.wait_until_idle()
+            # Others may have dialled by then; who waits for his turn to log in finds the endpoint closed.
+            wait_until(lambda: server.refused_logins() >= 1, what="the server's log")
+            assert server.refused_logins() == 1
+            told = failures()
+            assert sum(one.startswith("LoginRefused(endpoint='bank', reply=") for one in told) == 1
+            # Who came while the first one was at the door has waited for it in vain.
+            expected = (
+                "LoginRefused(",
+                "EndpointClosed(endpoint='bank', ",
+                "ReconnectFailed(endpoint='bank', attempts=0, ",
+            )
+            assert all(one.startswith(expected) for one in told), told
+            assert not any(one.successful() for one in asked)
         with pytest.raises(EndpointClosed, match="530"):
-            stack.send("fetch", "transfers", route="one", paths=["/file"]).get(timeout=30)
-        assert not any(one.successful() for one in asked)
+            stack.send("fetch", "transfers", route="one", paths=["/file"]).get(timeout=READY_WITHIN)
 
         said = [stack.towline("routes"), stack.towline("check"), stack.towline("run", "one")]
         assert [one.returncode for one in said] == [0, 4, 4]
@@ -72,13 +75,16 @@ def test_a_wrong_password_is_tried_once_by_the_whole_fleet(
 
         said.append(stack.towline("resume", "bank"))
         assert said[-1].returncode == 0
-        wait_until(lambda: server.refused_logins() == 2, 30, what="one more attempt")
+        wait_until(lambda: server.refused_logins() == 2, what="one more attempt")
         before = len(failures())
-        wait_until(lambda: len(failures()) >= before + 10, 60, what="ten failures more")
+        wait_until(lambda: len(failures()) >= before + 10, what="ten failures more")
         assert server.refused_logins() == 2
 
-        password.write_text(server.password)
-        wait_until(lambda: all(stack.landed(name) == {b"file"} for name in routes), 30, what="the files")
+        # At one moment: half a password would be one more that is wrong.
+        changed = tmp_path / "changed"
+        changed.write_text(server.password)
+        changed.replace(password)
+        wait_until(lambda: all(stack.landed(name) == {b"file"} for name in routes), what="the files")
         assert server.refused_logins() == 2
 
         shown = json.dumps(
@@ -110,14 +116,14 @@ def test_untrusted_servers_and_unknown_names_are_told_apart(
         stack.start("polls", "transfers")
         for name in trusts:
             with pytest.raises(CertificateRefused) as refused:
-                stack.send("poll", "polls", route=name).get(timeout=30)
+                stack.send("poll", "polls", route=name).get(timeout=READY_WITHIN)
             assert refused.value.args[0] == name
             ended = stack.towline("check", name)
             assert ended.returncode == 4
             assert name in ended.stdout + ended.stderr
         for task, queue in (("poll", "polls"), ("fetch", "transfers")):
             with pytest.raises(UnknownName) as unknown:
-                stack.send(task, queue, route="pni").get(timeout=30)
+                stack.send(task, queue, route="pni").get(timeout=READY_WITHIN)
             assert unknown.value.args == ("route", "pni", "pin")
         ended = stack.towline("submit", "poll", "pni", "--wait")
         assert ended.returncode == 2

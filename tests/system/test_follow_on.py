@@ -54,7 +54,7 @@ class Foreign:
 
     def told(self) -> list[dict[str, Any]]:
         """The arguments of each call so far."""
-        return [json.loads(line) for line in self.book.read_text().splitlines()]
+        return [json.loads(line) for line in self.book.read_text().split("\n")[:-1]]
 
     def paths(self) -> Counter[str]:
         """How often it was told of each file."""
@@ -100,6 +100,7 @@ def test_a_worker_of_another_program_is_told_of_each_file(
                     "published_at": call["published_at"],
                 }
                 assert datetime.fromisoformat(call["published_at"]).tzinfo is not None
+            stack.wait_until_idle()
             assert stack.send("upkeep", "polls").get(timeout=WITHIN)["announced"] == 0
             assert foreign.paths() == {"/one": 1, "/two": 1}
             before = foreign.told()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tests.waiting import wait_until
 
 BIG = 5_000_000
 RATE = 1_000_000  # bytes a second
-WITHIN = 15.0  # seconds, on a busy machine; a lease would take sixty, the next tick an hour
+WITHIN = 45.0  # seconds, on a busy machine; upkeep and a lease would take sixty, the next tick an hour
 
 
 def kill_child(stack: Stack) -> None:
@@ -63,19 +62,21 @@ def test_the_file_in_hand_is_gone_on_with_within_seconds(
     ):
         proxy.data.rate = RATE
         stack.start("polls", "transfers", "beat")
-        wait_until(lambda: proxy.data.bytes_down > 0.4 * BIG, 30, what="the big file is under way")
+        wait_until(lambda: proxy.data.bytes_down > 0.6 * BIG, what="the big file is under way")
         made = proxy.data.made
         kill(stack)
-        killed_at = time.monotonic()
         wait_until(lambda: proxy.data.made > made, WITHIN, what="somebody goes on")
-        wait_until(lambda: stack.landed("in") == set(whole), WITHIN + BIG / RATE, what="all files")
-        assert time.monotonic() - killed_at < WITHIN + BIG / RATE
+        wait_until(lambda: stack.landed("in") == set(whole), WITHIN, what="all files")
         assert digests(stack.landing("in")) == whole
         assert watch.halves == []
         assert watch.looks > 100
         assert {row.attempts for row in stack.rows("in")} == {0}
-        small = [path for path in server.retrieved() if path != "/0-big"]
-        assert sorted(small) == sorted(f"/{number}-small" for number in range(1, 11))
+
+        def small() -> list[str]:
+            return [path for path in server.retrieved() if path != "/0-big"]
+
+        wait_until(lambda: len(small()) >= 10, what="the server's log")
+        assert sorted(small()) == sorted(f"/{number}-small" for number in range(1, 11))
         # What the server had sent may have lain in the proxy when the receiver died, so its log says nothing
         # of the big one: the bytes do.
-        assert proxy.data.bytes_down < 1.3 * BIG
+        assert proxy.data.bytes_down < 1.5 * BIG

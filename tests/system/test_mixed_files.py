@@ -21,7 +21,7 @@ KIB, MIB = 1024, 1024 * 1024
 
 # Sizes around the edges: nothing, one byte, a TLS record (16 KiB) and its neighbours, a socket's buffer.
 EDGES = (0, 1, 4095, 4096, 4097, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 64 * KIB, 200_000, MIB, 3 * MIB + 7)
-ARRIVE_WITHIN = 90.0  # seconds, on a busy machine
+ARRIVE_WITHIN = 120.0  # seconds, on a busy machine
 
 
 def fill(folder: Path, count: int, *largest: int) -> None:
@@ -105,7 +105,9 @@ def test_five_hundred_files_up_to_64_mib_arrive(
         assert sorted(server.retrieved()) == sorted(f"/{path.name}" for path in server.root.iterdir())
         assert stack.said().count("bank: line built: first_use") == 3, "one for each process of the two pools"
         # A server that meets its last port in use refuses EPSV, and is asked anew.
-        assert server.logins() == stack.said().count("bank: line built: ")
+        wait_until(
+            lambda: server.logins() == stack.said().count("bank: line built: "), what="a login for each line"
+        )
 
 
 def test_a_server_that_crashes_again_and_again_delivers_everything(
@@ -128,6 +130,8 @@ def test_a_server_that_crashes_again_and_again_delivers_everything(
             logged(server, count)
             wait_until(server.kill_lines, what="a line to kill: one may just be being rebuilt")
         arrive(stack, {"weather": server})
+        wait_until(lambda: server.logins() >= 5, what="the lines that were killed are rebuilt")
+        logins = server.logins()
         crashes = (server.folder / "system.log").read_text().count("signal 11")
-        assert 5 <= server.logins() <= 2 + 2 * 3 + crashes
+        assert logins <= 2 + 2 * 3 + crashes
         assert {row.attempts for row in stack.rows("weather")} == {0}

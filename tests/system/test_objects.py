@@ -52,7 +52,7 @@ def test_a_killed_worker_leaves_nothing_in_the_bucket_and_the_next_one_fills_it(
         stack.start("transfers")
         killed = stack.send("fetch", "transfers", route="in", paths=["large"])
         wait_until(lambda: proxy.data.bytes_down > LARGE // 2, WITHIN, what="half of it is on its way")
-        assert bucket.uploads() == ["in/large"]
+        wait_until(lambda: bucket.uploads() == ["in/large"], WITHIN, what="its upload has begun")
         stack.kill("transfers")
         assert bucket.objects() == {}
 

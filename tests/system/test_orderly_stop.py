@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 BIG = 12_000_000
 RATE = 400_000  # bytes a second: the big file would take half a minute
 GRACE = 2.0
-SLACK = 15.0  # seconds, on a busy machine
+WITHIN = 60.0  # seconds, on a busy machine
 QUICKER = 20_000_000
 
 
@@ -46,15 +46,14 @@ def test_a_worker_told_to_stop_hands_back_what_it_cannot_end(
     ):
         proxy.data.rate = RATE
         stack.start("polls", "transfers", "beat")
-        wait_until(lambda: proxy.data.bytes_down > 5 * RATE, 30, what="the big file is under way")
+        wait_until(lambda: proxy.data.bytes_down > 5 * RATE, WITHIN, what="the big file is under way")
         held = set(stack.children("transfers"))
         assert places(stack) & held, "it holds a line"
         worker = stack.services.pop("transfers").process
         told_at = time.monotonic()
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(GRACE + SLACK) == 0
-        took = time.monotonic() - told_at
-        assert GRACE * 0.9 < took < GRACE + SLACK
+        assert worker.wait(GRACE + WITHIN) == 0
+        assert time.monotonic() - told_at > GRACE * 0.9
         sent = proxy.data.bytes_down
         assert sent < 0.8 * BIG, "it did not wait for the end of the file"
         assert {(row.state, row.attempts) for row in stack.rows("in")} == {("READY", 0)}
@@ -65,7 +64,7 @@ def test_a_worker_told_to_stop_hands_back_what_it_cannot_end(
 
         proxy.data.rate = QUICKER
         stack.start("transfers")
-        wait_until(lambda: stack.landed("in") == set(whole), SLACK, what="all files")
+        wait_until(lambda: stack.landed("in") == set(whole), WITHIN, what="all files")
         assert digests(stack.landing("in")) == whole
         assert watch.halves == []
         assert {row.attempts for row in stack.rows("in")} == {0}
@@ -88,12 +87,12 @@ def test_an_idle_worker_told_to_stop_gives_up_its_place(
     ) as stack:
         stack.start("transfers")
         stack.send("fetch", "transfers", route="in", paths=["/small"])
-        wait_until(lambda: stack.landed("in") == {b"small"}, 60, what="the file is here")
+        wait_until(lambda: stack.landed("in") == {b"small"}, WITHIN, what="the file is here")
         held = set(stack.children("transfers"))
-        wait_until(lambda: bool(places(stack) & held), 60, what="the line is kept")
+        wait_until(lambda: bool(places(stack) & held), WITHIN, what="the line is kept")
         worker = stack.services.pop("transfers").process
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0
+        assert worker.wait(WITHIN) == 0
         assert places(stack) == set()
 
 

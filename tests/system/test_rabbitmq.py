@@ -69,6 +69,7 @@ def test_files_arrive_by_way_of_rabbitmq_and_while_it_is_away(
         wait_until(lambda: b"after" in stack.supervised().landed("in"), WITHIN, what="the next tick's file")
 
         assert digests(stack.landing("in")) == digests(server.root)
+        wait_until(lambda: len(server.retrieved()) >= 3, WITHIN, what="the server's log")
         assert sorted(server.retrieved()) == ["/after", "/before", "/large"]
         assert stack.failed("towline.fetch") == []
         # Were the results in no Redis either, nobody could be told.

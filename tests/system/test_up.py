@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from tests.servers.valkey import Valkey
 from tests.system.processes import ends
+from tests.system.services import Flower, broker_ran_at
 from tests.waiting import wait_until
 from workers.broker import answers
 
 COMES_UP_WITHIN = 60.0  # seconds, for five Python processes on a busy machine
+STOPS_WITHIN = 90.0
 WORKERS = {"polls", "transfers"}
 
 
@@ -63,39 +62,40 @@ class Up:
     def workers(self, url: str | None = None) -> set[str]:
         """The worker nodes that answer a ping now, without their host."""
         app = Celery(broker=url or self.broker_url)
-        with app.connection() as fresh:  # the pool's may be broken, where a test has killed the broker
-            replies = app.control.ping(timeout=1.0, connection=fresh)
+        try:
+            with app.connection() as fresh:  # the pool's may be broken, where a test has killed the broker
+                replies = app.control.ping(timeout=1.0, limit=len(WORKERS), connection=fresh)
+        except (OperationalError, redis.RedisError, OSError):
+            return set()
         return {name.partition("@")[0] for reply in replies for name in reply}
 
     def wait_for_workers(self, url: str | None = None) -> None:
         wait_until(lambda: self.workers(url) == WORKERS, COMES_UP_WITHIN, what="workers: " + self.said)
 
-    def processes(self) -> dict[int, str]:
-        """The command lines of all processes below it."""
+    def processes(self, *, deep: bool = True) -> dict[int, str]:
+        """The command lines of all processes below it, or of its own children only."""
         found = {}
-        for process in psutil.Process(self.process.pid).children(recursive=True):
+        for process in psutil.Process(self.process.pid).children(recursive=deep):
             with contextlib.suppress(psutil.NoSuchProcess):
                 found[process.pid] = " ".join(process.cmdline())
         return found
 
     def pid_of(self, words: str) -> int:
-        """The process that `up` itself started with these words in its command line."""
-        children = psutil.Process(self.process.pid).children()
-        return int(next(child.pid for child in children if words in " ".join(child.cmdline())))
+        """The process that `up` has started, perhaps again, with these words in its command line."""
 
-    def flower(self, path: str, *, login: str | None) -> Any:
-        """Flower's answer, read as JSON. Raises urllib's HTTPError."""
-        port = self.said.partition("http://127.0.0.1:")[2].split()[0]
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
-        if login is not None:
-            request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        def found() -> list[int]:
+            return [pid for pid, command in self.processes(deep=False).items() if words in command]
+
+        return wait_until(found, COMES_UP_WITHIN, what=words)[0]
+
+    def flower(self, login: str | None) -> Flower:
+        """Its Flower, as somebody with this login sees it."""
+        return Flower(int(self.said.partition("http://127.0.0.1:")[2].split()[0]), login)
 
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(STOPS_WITHIN)
 
 
 @pytest.fixture
@@ -117,9 +117,8 @@ def test_everything_comes_up_and_goes_in_order(start_up: Callable[..., Up]) -> N
     up.wait_for_workers()
     url, login = up.broker_url, (up.state / "flower.auth").read_text().strip()
 
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        up.flower("/api/workers", login=None)
-    assert {name.partition("@")[0] for name in up.flower("/api/workers?refresh=1", login=login)} == WORKERS
+    wait_until(lambda: up.flower(login).nodes() == WORKERS, COMES_UP_WITHIN, what="Flower")
+    assert up.flower(None).status("/api/workers") == 401
 
     running = up.processes()
     secrets = (login.partition(":")[2], url.split(":")[2].partition("@")[0])
@@ -129,7 +128,7 @@ def test_everything_comes_up_and_goes_in_order(start_up: Callable[..., Up]) -> N
     assert any("worker -n transfers@%h -Q towline.transfers -c 1" in command for command in running.values())
 
     up.process.send_signal(signal.SIGTERM)
-    assert up.process.wait(20) == 0, up.said
+    assert up.process.wait(STOPS_WITHIN) == 0, up.said
     order = [line.partition("stopping ")[2] for line in up.said.splitlines() if "│ stopping " in line]
     assert order == ["beat", "polls, transfers", "flower", "broker"]
     assert "killed" not in up.said
@@ -149,11 +148,14 @@ def test_second_up_in_the_same_state_dir_is_refused(start_up: Callable[..., Up])
         f"towline: {first.state}: another `towline up` works there (process {first.process.pid})"
         in second.said
     )
-    assert answers(url)
+    wait_until(lambda: answers(url), what="the first one's broker")
 
 
-def test_killed_worker_broker_and_beat_are_started_again(start_up: Callable[..., Up]) -> None:
+def test_killed_worker_broker_and_beat_are_started_again(
+    start_up: Callable[..., Up], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
     """What dies is started again, the broker at its old address, and the workers go on."""
+    broker_ran_at(tmp_path / "state", free_port())
     up = start_up("--no-flower", "--processes", "1")
     up.wait_for_workers()
     url = up.broker_url
@@ -183,12 +185,17 @@ def test_nothing_outlives_a_killed_up(start_up: Callable[..., Up]) -> None:
     assert [command for pid, command in running.items() if not ends(pid)] == []
 
 
-def test_killed_up_can_be_followed_by_another(start_up: Callable[..., Up]) -> None:
+def test_killed_up_can_be_followed_by_another(
+    start_up: Callable[..., Up], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
     """Lock and address that a killed `up` left behind don't keep the next one from starting."""
+    broker_ran_at(tmp_path / "state", free_port())
     first = start_up("--no-flower", "--processes", "1")
     url = first.broker_url
+    running = first.processes()
     first.process.kill()
     first.process.wait()
+    assert all(ends(pid) for pid in running)
     assert (first.state / "broker.url").exists()
     second = start_up("--no-flower", "--processes", "1")
     wait_until(lambda: answers(url), COMES_UP_WITHIN, what=second.said)

@@ -61,15 +61,12 @@ def test_flower_tells_prometheus_what_the_fleet_has_done(
 
         def shown() -> str:
             port = stack.commands["flower"][-1].removeprefix("--port=")
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=READY_WITHIN) as answer:
                 return str(answer.read().decode())
 
-        wait_until(
-            lambda: 'towline_files_total{outcome="published",route="statements"} 1.0' in shown(),
-            READY_WITHIN,
-            what="the file in Flower's metrics",
-        )
+        stack.wait_until_idle()
         figures = shown()
+        assert 'towline_files_total{outcome="published",route="statements"} 1.0' in figures
         assert 'towline_files{route="statements",state="FINISHED"} 1.0' in figures
         assert 'towline_certificate_expiry_timestamp_seconds{endpoint="bank"}' in figures
         assert 'towline_sessions{endpoint="bank"} 2.0' in figures, "one of the polls, one of the transfers"
