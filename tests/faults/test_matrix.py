@@ -114,6 +114,8 @@ def outcome_of(failure: Exception) -> str:
             return letter
     if isinstance(failure, errors.CertificateRefused):
         return "T"
+    if isinstance(failure, errors.StoreRefused):  # a push that was told 452
+        return "R"
     raise failure
 
 
