@@ -6,8 +6,10 @@ import contextlib
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
@@ -21,6 +23,9 @@ class Struck:
     lasts_s: float
     repair: Callable[[], object]
 
+
+CLAIM_WITHIN_S = 1.0
+"""So long a process is looked for that has claimed something."""
 
 Fault = Callable[[Fleet, random.Random], Struck | None]
 
@@ -101,6 +106,29 @@ def freeze(fleet: Fleet, draw: random.Random) -> Struck | None:
     return Struck(LEASE_S * draw.uniform(1.2, 2.0), thaw)
 
 
+def freeze_child(fleet: Fleet, draw: random.Random) -> Struck | None:
+    """One process of a pool is stopped with files claimed, past its lease, and thaws; its worker lives on."""
+    if fleet.frozen:
+        return None
+    until = time.monotonic() + CLAIM_WITHIN_S
+    while time.monotonic() < until:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            name = _one_of(fleet, draw)
+            for one in map(psutil.Process, fleet.stack.children(name)):
+                one.suspend()
+                if one.pid in fleet.holders():
+                    fleet.frozen.add(name)
+                    return Struck(LEASE_S * draw.uniform(1.2, 2.0), partial(_thaw, fleet, name, one))
+                one.resume()  # it had nothing in hand
+    return None
+
+
+def _thaw(fleet: Fleet, name: str, one: psutil.Process) -> None:
+    fleet.frozen.discard(name)
+    with contextlib.suppress(psutil.NoSuchProcess):  # killed meanwhile
+        one.resume()
+
+
 FAULTS: dict[str, Fault] = {
     "child": child,
     "worker": worker,
@@ -111,6 +139,7 @@ FAULTS: dict[str, Fault] = {
     "line": line,
     "mid-file": cut_in_mid_file,
     "freeze": freeze,
+    "freeze-child": freeze_child,
 }
 
 

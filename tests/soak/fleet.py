@@ -129,6 +129,10 @@ class Fleet:
         """To a service and its pool together."""
         os.killpg(self.stack.services[name].process.pid, what)
 
+    def holders(self) -> set[int]:
+        """The processes that have files claimed now."""
+        return books.holders(self.postgres.url())
+
     def ledger(self) -> closing[Ledger]:
         """The ledger, opened once more."""
         return closing(Ledger.open(self.postgres.url(), state_dir=self.stack.state_dir))

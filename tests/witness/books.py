@@ -6,12 +6,13 @@ import json
 import os
 from pathlib import Path
 
-from sqlalchemy import create_engine, select
+from sqlalchemy import NullPool, create_engine, select
+from sqlalchemy.exc import OperationalError
 
 from tests.witness.verdict import Row
 from workers.ledger import Ledger
 from workers.ledger.states import State
-from workers.ledger.tables import metadata, paths, versions
+from workers.ledger.tables import metadata, owners, paths, versions
 from workers.ledger.values import temp_name
 from workers.names import parsed
 from workers.stores.local import LocalFolder
@@ -53,6 +54,19 @@ def orphans(ledger: Ledger, route: str, target: Path) -> list[str]:
 def temps(target: Path) -> set[str]:
     """The temps that lie in a folder now."""
     return {file.name for file in target.glob(f"{os.fsdecode(TEMP_PREFIX)}*")}
+
+
+def holders(url: str) -> set[int]:
+    """The process ids of those who have files claimed now; none where the database is away."""
+    engine = create_engine(url, poolclass=NullPool)
+    claiming = select(owners.c.pid).join(paths, paths.c.owner == owners.c.owner).distinct()
+    try:
+        with engine.connect() as connection:
+            return set(connection.scalars(claiming))
+    except OperationalError:
+        return set()
+    finally:
+        engine.dispose()
 
 
 def keep(url: str, folder: Path) -> None:
