@@ -8,9 +8,11 @@ way, and not a second of imports.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,32 +23,42 @@ from typing import IO
 from celery import Celery
 
 from tasks.announcing import announce
-from workers import crashpoints, rounds
+from workers import batch, crashpoints, rounds
+from workers.janitor import Janitor
 from workers.ledger import polls
+from workers.ledger.engine import Database
 from workers.process import Process
 from workers.session import Tally
 from workers.settings import Settings
 from workers.stores import renaming
+
+_RENEWED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """Some ticks of beat's clock, as one process after the other answers them.
 
-    aim: the crash point at which it dies. messages: the folder into which follow-on tasks are sent.
-    small_chunks: a listing goes into the ledger two changes at a time. two_steps: the file system has no
-    rename that refuses a name in use.
+    aim: the crash point at which it dies. messages: the folder into which follow-on tasks are sent. later_s:
+    so much later than now it is, as far as the ledger can tell. small_chunks: a listing goes into the ledger
+    two changes at a time. two_steps: the file system has no rename that refuses a name in use.
     """
 
     settings: Settings
     messages: Path
     ticks: int = 1
     aim: str = ""
+    later_s: float = 0.0
     small_chunks: bool = False
     two_steps: bool = False
 
     def run(self) -> None:
         """Do it, in this process."""
+        batch.GROUP_SECONDS = math.inf  # how many files are a group is not the machine's matter
+        if self.later_s:
+            _put_forward(self.later_s)
+        if self.aim == "lease-renewed":
+            Janitor.holds = _renewed_first  # type: ignore[method-assign, assignment]
         if self.small_chunks:
             polls._FIRST_CHUNK = 2
         if self.two_steps:
@@ -72,6 +84,19 @@ def _tick(app: Celery, process: Process) -> None:
             announce(app, process, route.name)
             if isinstance(done, rounds.Skipped) or not done.more:
                 break
+
+
+def _put_forward(seconds: float) -> None:
+    now = Database.now
+    Database.now = lambda *told: now(*told) + seconds  # type: ignore[method-assign]
+
+
+def _renewed_first(janitor: Janitor, _: int) -> bool:
+    """Asked of a file under way: it waits for the renewal, of which the process dies."""
+    janitor._due_at = 0.0
+    janitor.wake()
+    threading.Event().wait(_RENEWED_WITHIN_S)
+    return True
 
 
 def _not_known(folder: int, old: bytes, new: bytes) -> None:
