@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,36 @@ def test_what_it_writes_works(server: FtpServer, tmp_path: Path) -> None:
     ended = towline(tmp_path, "run", "incoming", **secret)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "files" / "a.csv").read_bytes() == b"a,b\n"
+
+
+@pytest.mark.long
+def test_what_no_option_says_is_asked_for(server: FtpServer, tmp_path: Path) -> None:
+    """Host, user and folder, in this order; what was answered is what is written."""
+    given = ["--port", str(server.port), "--ca-file", str(server.ca_file)]
+    said = f"{server.host}\n{server.user}\n/\n"
+    ended = towline(tmp_path, "init", *given, said=said, TOWLINE_PASSWORD=server.password)
+    assert ended.returncode == 0, ended.stderr
+    asked = [ended.stdout.find(word) for word in ("name or address", "User", "folder to fetch from")]
+    assert asked == sorted(asked)
+    assert -1 not in asked
+    written = tomllib.loads((tmp_path / "towline.toml").read_text())
+    assert (written["endpoints"]["partner"]["host"], written["endpoints"]["partner"]["user"]) == (
+        server.host,
+        server.user,
+    )
+    assert written["routes"]["incoming"]["remote"] == "/"
+
+
+@pytest.mark.long
+def test_a_folder_that_cannot_be_listed_writes_nothing(server: FtpServer, tmp_path: Path) -> None:
+    """It is named, with the server's words, and another one asked for."""
+    secret = {"TOWLINE_PASSWORD": server.password}
+    given = [*options(server), "--remote", "/nowhere", "--ca-file", str(server.ca_file)]
+    ended = towline(tmp_path, "init", *given, **secret)
+    assert ended.returncode == 1
+    assert "/nowhere can't be listed: " in ended.stderr
+    assert "--remote" in ended.stderr
+    assert not (tmp_path / "towline.toml").exists()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_shown_and_asked_about(

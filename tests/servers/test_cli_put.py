@@ -98,6 +98,24 @@ def test_a_tree_is_sent_over_several_lines(start_server: StartServer, name: str,
     assert under(site.out / "made" / "tree") == expected
 
 
+@pytest.mark.long
+def test_files_are_sent_side_by_side_over_as_many_lines_as_asked_for(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Two of them, each with files enough to send until the other is there."""
+    server = start_server("pyftpdlib")
+    site = begin(server, tmp_path / "site")
+    for name in "abcd":
+        with (tmp_path / f"{name}.bin").open("wb") as file:
+            file.truncate(60_000_000)
+    ended = site.towline("put", "bank", str(tmp_path / "*.bin"), "/out", "--sessions", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert {path.name: path.stat().st_size for path in site.out.iterdir()} == {
+        f"{name}.bin": 60_000_000 for name in "abcd"
+    }
+    wait_until(lambda: server.connections() == 2)
+
+
 def test_several_files_and_a_pattern_of_no_shell(start_server: StartServer, tmp_path: Path) -> None:
     """A quoted pattern is matched here; what is missing is told, the rest is sent: 1. --keep keeps."""
     site = begin(start_server("pyftpdlib"), tmp_path / "site")

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import update
 
 from tests.servers.server import FtpServer
+from tests.waiting import wait_until
 from workers import errors, rounds
 from workers.ledger.tables import versions
+from workers.ledger.values import temp_name
 from workers.process import Process
 from workers.rounds import Fetched, Polled, Skipped
 from workers.session import Tally
@@ -263,3 +265,48 @@ def test_a_batch_that_went_well_is_not_lost_for_its_figures(
     with closing(sqlite3.connect(tmp_path / "state" / "ledger.sqlite3")) as meddler:
         meddler.execute("DROP TABLE counters")
     assert fetched(process, route).outcome.published == 1
+
+
+def outgoing(server: FtpServer, folder: Path) -> dict[str, Any]:
+    """The keys of a push route from a folder `leaves` to the server's /in."""
+    (server.root / "in").mkdir()
+    (server.root / "in").chmod(0o777)
+    (folder / "leaves").mkdir()
+    return {"direction": "push", "remote": b"/in", "local": folder / "leaves"}
+
+
+def test_a_file_that_has_not_settled_is_not_sent(server: FtpServer, begin: Begin, tmp_path: Path) -> None:
+    """Somebody still writes to it: it waits for as long as its size and time change, and `settle` longer."""
+    keys = outgoing(server, tmp_path)
+    file = keys["local"] / "a"
+    process, route = begin(**keys, settle=3600.0)
+    for content in (b"begun", b"begun, and gone on with"):
+        file.write_bytes(content)
+        found = polled(process, route)
+        assert (found.ready, found.waiting) == (0, 1)
+        assert fetched(process, route).outcome.published == 0
+    assert server.stored() == []
+    process, route = begin(**keys, settle=0.05)
+    wait_until(lambda: polled(process, route).ready == 1)
+    assert fetched(process, route).outcome.published == 1
+    assert (server.root / "in" / "a").read_bytes() == b"begun, and gone on with"
+
+
+@pytest.mark.long
+def test_what_a_dead_sender_left_at_the_partner_is_removed_by_the_next_round(
+    server: FtpServer, begin: Begin, tmp_path: Path
+) -> None:
+    """Its source is gone, so nobody will ever send it: a line is built for the temp alone."""
+    keys = outgoing(server, tmp_path)
+    process, route = begin(**keys)
+    (keys["local"] / "a").write_bytes(b"content")
+    assert polled(process, route).ready == 1
+    ledger = process.ledger
+    [claim] = ledger.claims.claim(route.name, route.target, files=1, bytes=1, lease_s=60)
+    left = server.root / "in" / temp_name(ledger.id, claim.path_id, claim.version_id, claim.fence)
+    left.write_bytes(b"con")
+    ledger.claims.give_back([claim])
+    (keys["local"] / "a").unlink()
+    polled(process, route)
+    assert fetched(process, route).outcome.published == 0
+    assert list((server.root / "in").iterdir()) == []
