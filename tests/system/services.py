@@ -108,6 +108,13 @@ class Flower:
         except OSError:
             return set()
 
+    def heard(self) -> set[str]:
+        """The worker nodes of which it has received an event, without their host: it misses no other."""
+        try:
+            return {name.partition("@")[0] for name in self.get("/api/workers?status=true")}
+        except OSError:
+            return set()
+
     def _get(self, path: str) -> tuple[int, bytes]:
         request = urllib.request.Request(self._base + path, headers=self._headers)
         with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN) as answer:

@@ -142,7 +142,7 @@ class Stack:
             self._wait_until(lambda: workers <= self.answering(), f"{workers} answer")
         if "flower" in names:
             known = {name for name in WORKERS if name in self.services}
-            self._wait_until(lambda: known <= self.flower.nodes(), f"Flower knows {known}")
+            self._wait_until(lambda: known <= self.flower.heard(), f"Flower hears {known}")
 
     def launch(self, name: str) -> None:
         """Start one of them, and wait for nothing."""

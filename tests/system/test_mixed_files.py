@@ -103,7 +103,8 @@ def test_five_hundred_files_up_to_64_mib_arrive(
         arrive(stack, {"big": server})
         logged(server, 500)
         assert sorted(server.retrieved()) == sorted(f"/{path.name}" for path in server.root.iterdir())
-        assert stack.said().count("bank: line built: first_use") == 3, "one for each process of the two pools"
+        first = stack.said().count("bank: line built: first_use")
+        assert first in (2, 3), "one for each process of the two pools that had something to do"
         # A server that meets its last port in use refuses EPSV, and is asked anew.
         wait_until(
             lambda: server.logins() == stack.said().count("bank: line built: "), what="a login for each line"
