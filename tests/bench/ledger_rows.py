@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.bench.items import Scale
-from tests.bench.ledger import history, new_file_ms, serving
+from tests.bench.ledger import history, new_file, serving
 from tests.servers.certificates import Certificates
 
 FEW, MANY = 1_000, 1_000_000
@@ -20,5 +20,8 @@ def new_files(folder: Path, _certificates: Certificates, scale: Scale) -> dict[s
         ledgers = (small, process.ledger)
         for ledger, count in zip(ledgers, rows, strict=True):
             history(ledger, route.target, count)
-        turns = [new_file_ms(ledgers, route.target, f"of-{turn}") for turn in range(TURNS)]
-    return {str(count): list(took) for count, took in zip(rows, zip(*turns, strict=True), strict=True)}
+        turns = [new_file(ledgers, route.target, f"of-{turn}") for turn in range(TURNS)]
+    return {
+        str(count): [turn.wall_s * 1000 for turn in took]
+        for count, took in zip(rows, zip(*turns, strict=True), strict=True)
+    }
