@@ -165,13 +165,14 @@ class Claims:
         """End a claim after a failure; returns the version's state.
 
         counted: the file's own fault; the next attempt is spaced (10 s, 40 s, … at most an hour), and after
-        `max_attempts` it is QUARANTINED. Not counted: attempts and spacing stay as they are.
+        `max_attempts` it is QUARANTINED. Not counted: others come first for a minute.
         Nothing happens when the claim is no longer ours.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
             for row in held.held(connection, self._ownership.owner, [claim]).values():
-                values = held.rest(row, now) | {"last_error": error}
+                put_off = {"next_attempt_at": now + leases.UNCOUNTED_WAIT_S}
+                values = held.rest(row, now) | {"last_error": error} | put_off
                 if counted:
                     # This process survived it: the next attempt need not be alone.
                     values |= leases.charged(row, values["state"], error, now, max_attempts) | {

@@ -30,6 +30,8 @@ MAX_ATTEMPTS = 5
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 3600.0
 _GROWTH = 4
+UNCOUNTED_WAIT_S = 60.0
+"""After a failure that is not the file's: batches that follow each other are not to meet it in each."""
 
 DUE_AT_SOURCE: dict[str, Any] = {"after_step": None, "after_attempts": 0, "after_error": None}
 """Of a version with which something is to be done at the source from `after_next_at` on."""

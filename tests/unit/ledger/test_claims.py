@@ -117,7 +117,17 @@ def test_uncounted_returns_cost_nothing(scene: Scene) -> None:
     scene.appear(b"/a")
     for _ in range(20):
         scene.ledger.claims.give_back(scene.claim())
-        assert scene.ledger.claims.failed(scene.claim_one(), "disk full", counted=False) is State.READY
+    assert scene.attempts(b"/a") == 0
+    assert len(scene.claim()) == 1
+
+
+def test_an_uncounted_failure_lets_others_come_first(scene: Scene, clock: Clock) -> None:
+    """For a minute, however often it comes; and no attempt is used up."""
+    scene.appear(b"/a")
+    for _ in range(20):
+        assert scene.ledger.claims.failed(scene.claim_one(), "no room", counted=False) is State.READY
+        assert scene.claim() == []
+        clock.pass_(60)
     assert scene.attempts(b"/a") == 0
     assert len(scene.claim()) == 1
 
