@@ -37,6 +37,7 @@ def main() -> None:
         "tls": tls,
         "ca_file": ca_file,
         "probe_after": 0.0,
+        "probe_timeout": 60.0,
         "reconnect": {"attempts": 4, "within": 60.0, "first_wait": 0.001, "max_wait": 0.01},
     }
     # In memory where there is such a place: what is looked at here is no disk.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +36,6 @@ def test_a_group_costs_as_many_transactions_and_folder_fsyncs_as_one_file(
     certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the files' own bytes are synced one by one; a full group is one, however long it took to come."""
-    monkeypatch.setattr(batch, "GROUP_SECONDS", math.inf)
     cost: dict[int, Counter[str]] = {}
     with ScriptedServer(certificates) as server:
         one = Fetching(server, tmp_path)  # type: ignore[arg-type]

@@ -114,12 +114,13 @@ def test_a_227_s_address_is_dialled_where_its_network_is_trusted(
 
 
 @pytest.mark.parametrize(
-    ("key", "verb"), [("connect_timeout", "CONNECT"), ("reply_timeout", "DELE"), ("idle_timeout", "RETR")]
+    ("key", "verb", "default_s"),
+    [("connect_timeout", "CONNECT", 10.0), ("reply_timeout", "DELE", 30.0), ("idle_timeout", "RETR", 60.0)],
 )
 def test_silence_is_borne_for_as_long_as_its_key_says(
-    certificates: Certificates, tmp_path: Path, key: str, verb: str
+    certificates: Certificates, tmp_path: Path, key: str, verb: str, default_s: float
 ) -> None:
-    """Three tenths of a second: given up before the default, of ten seconds and more, would have ended."""
+    """Three tenths of a second: given up before the default would have ended."""
     stalls = transfer(end="hang", share=0.5) if verb == "RETR" else silence
     with (
         ScriptedServer(certificates, {verb: stalls}, files={b"/a": FILE}) as server,
@@ -128,7 +129,7 @@ def test_silence_is_borne_for_as_long_as_its_key_says(
         began = time.monotonic()
         with pytest.raises((ReconnectFailed, OperationFailed)):
             fetched(session) if verb == "RETR" else removed(session)
-        assert time.monotonic() - began < 9.0
+        assert time.monotonic() - began < default_s
 
 
 @pytest.mark.long

@@ -13,6 +13,7 @@ from tests.servers.fetching import Fetching
 from tests.servers.kinds import NAMES, resumes_data
 from tests.servers.server import FtpServer, TlsVersion
 from tests.servers.test_connection import peer_of
+from tests.waiting import wait_until
 from workers.ftps.connection import Connection
 
 StartServer = Callable[..., FtpServer]
@@ -44,6 +45,7 @@ def test_one_line_bears_them_all(
     )
     line.noop()
     line.close()
+    wait_until(server.connections, what="the server's log says so")
     assert server.connections() == 1
 
 

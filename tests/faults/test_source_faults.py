@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,9 +18,10 @@ from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.fetching import Fetching
 from tests.servers.server import FtpServer
+from tests.unit.ledger.scene import Clock
 from workers.errors import ReconnectFailed
 
-HOLD = 1.0  # seconds; too short, and a slow machine gives up before the crash
+HOLD_S = 60.0  # longer than any machine takes to come to the crash
 
 
 def there(server: FtpServer) -> dict[str, bytes]:
@@ -38,14 +40,15 @@ def test_a_kill_beside_a_marker_leaves_no_marker_without_its_file(
             (server.root / file).write_bytes(b"<a/>")
             os.utime(server.root / file, (1_600_000_000, 1_600_000_000))
     keys = {"after": "delete", "done_file": "{name}.done"}
-    with closing(Fetching(server, tmp_path / "towline", **keys)) as one:
+    later_s = 0.0
+    with closing(Fetching(server, tmp_path / "towline", clock=lambda: time.time() + later_s, **keys)) as one:
         assert one.poll() == 2
-        nursery.dies_of_fetching(one, at, lease_s=HOLD)
+        nursery.dies_of_fetching(one, at, lease_s=HOLD_S)
         left = there(server).keys()
         assert {name.removesuffix(".done") for name in left if name.endswith(".done")} <= left
         one.poll()
-        while "PUBLISHED" in one.states().values():
-            one.clear()
+        later_s = HOLD_S
+        one.clear()
         assert one.states() == {"/a": "FINISHED", "/b": "FINISHED"}
         assert there(server) == {}
 
@@ -215,11 +218,13 @@ def test_two_who_clear_do_not_take_the_same_source(
     scripted: ScriptedServer, fetched: Callable[..., Fetching]
 ) -> None:
     """Taken by one, it is due for others only when that time is over; then either may say how it went."""
-    one = fetched(after="delete")
-    [source] = one.ledger.sources.take("statements", files=9, hold_s=0.05)
+    clock = Clock()
+    one = fetched(after="delete", clock=clock)
+    [source] = one.ledger.sources.take("statements", files=9, hold_s=60)
+    clock.pass_(59)
     assert one.ledger.sources.take("statements", files=9, hold_s=60) == []
-    while not (again := one.ledger.sources.take("statements", files=9, hold_s=60)):
-        pass
+    clock.pass_(1)
+    again = one.ledger.sources.take("statements", files=9, hold_s=60)
     one.ledger.sources.failed({source: "too late: somebody else has it"})
     [row] = one.ledger.history.rows()
     assert (row.after_attempts, row.after_next_at) == (0, again[0].held_until)

@@ -24,6 +24,8 @@ from workers.session import Reason, Session, Tally
 from workers.settings import Endpoint
 
 LOSSES = 50
+PATIENT_S, IMPATIENT_S = 60.0, 0.3
+"""How long an answer is waited for: where one comes, and where none can."""
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_the_fiftieth_loss_of_an_idle_line_is_like_the_first(
                 "tls": "implicit",
                 "ca_file": server.ca_file,
                 "probe_after": 0.0,
-                "probe_timeout": 1.0,
+                "probe_timeout": PATIENT_S,
             }
         )
         losses: list[tuple[Callable[[], int], Reason]] = [
@@ -73,6 +75,8 @@ def test_the_fiftieth_loss_of_an_idle_line_is_like_the_first(
             lose, reason = losses[number % len(losses)]
             assert lose() >= 1, f"loss {number}: there was a line to lose"
             happened[reason] += 1
+            waits_s = IMPATIENT_S if reason is Reason.BLACK_HOLE else PATIENT_S
+            session.endpoint = endpoint.model_copy(update={"probe_timeout": waits_s})
             assert session.run(names, name="list", tally=tally) == {b"statement.xml"}, f"loss {number}"
             if number == 0:
                 descriptors, threads = process.num_fds(), threading.active_count()
@@ -80,7 +84,7 @@ def test_the_fiftieth_loss_of_an_idle_line_is_like_the_first(
         wait_until(
             lambda: process.num_fds() <= descriptors, what="as many descriptors as after the first loss"
         )
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         assert session.counters.builds == happened
         assert not session.counters.failures
         assert (tally.connects, tally.reconnects) == (LOSSES + 1, LOSSES)

@@ -40,9 +40,7 @@ _PERMITS = "tests/servers/test_permits.py::"
 TESTS: dict[str, tuple[str, ...]] = {
     "towline.broker": (_CELERY + "test_what_is_configured_reaches_celery",),
     "towline.results": (_CELERY + "test_what_is_configured_reaches_celery",),
-    "towline.ledger": (
-        "tests/servers/test_fleet.py::test_lines_never_exceed_the_limit_but_by_those_of_the_frozen_and_none_starves",
-    ),
+    "towline.ledger": ("tests/servers/test_fleet.py::test_lines_never_exceed_the_limit_and_none_starves",),
     "towline.state_dir": (_CELERY + "test_what_is_configured_reaches_celery",),
     "towline.lease": (
         _PERMITS + "test_a_killed_holders_permit_is_free_at_once_and_a_frozen_ones_with_its_lease",

@@ -20,14 +20,25 @@ from workers.stopping import StopFlag
 from workers.stores.opening import open_store
 from workers.transfer import fetch_batch
 
-QUICK = Reconnect(attempts=3, within=20.0, first_wait=0.01, max_wait=0.02)
+QUICK = Reconnect(attempts=3, within=60.0, first_wait=0.01, max_wait=0.02)
 
 
 class Fetching:
     """One process's view of one route: it polls, claims and fetches. `folder` holds its ledger and `in/`."""
 
-    def __init__(self, server: FtpServer, folder: Path, *, host: str | None = None, **keys: Any) -> None:
-        """host: where a proxy stands before the server. keys: of the route; `settle` is 0 unless given."""
+    def __init__(
+        self,
+        server: FtpServer,
+        folder: Path,
+        *,
+        host: str | None = None,
+        clock: Callable[[], float] | None = None,
+        **keys: Any,
+    ) -> None:
+        """host: where a proxy stands before the server. clock: instead of the ledger's own.
+
+        keys: of the route; `settle` is 0 unless given.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.endpoint = Endpoint(
             name="bank",
@@ -43,7 +54,7 @@ class Fetching:
         self.landed = folder / "in"
         told: dict[str, Any] = {"remote": b"/", "local": self.landed, "settle": 0.0} | keys
         self.route = Route(name="statements", endpoint="bank", **told)
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.sqlite3", state_dir=folder)
+        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.sqlite3", state_dir=folder, clock=clock)
         self.session = Session(self.endpoint, self.ledger)
         self.store = open_store(self.route)
         self.tally = Tally()

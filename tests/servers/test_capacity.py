@@ -35,13 +35,14 @@ def test_a_fleet_finds_out_how_many_lines_a_server_takes(
         members = [fleet.enter_context(Member(site, tick_s=0.3)) for _ in range(3)]
         for member in members:
             member.begin()
-        wait_until(lambda: all(one.said["done"] >= 3 for one in members), 60, what="all have their turns")
+        wait_until(lambda: all(one.said["done"] >= 3 for one in members), 120, what="all have their turns")
         [full] = site.json("sessions")["full"]
         assert (full["endpoint"], full["room"]) == ("bank", 2)
-        refused = door.came - server.logins()
         for member in members:
             member.end()
-        assert 1 <= refused <= 4, "by the first that was one too many, or two, before the limit was known"
+        # By the first that was one too many, or two, before the limit was known.
+        wait_until(lambda: door.came - server.logins() <= 4, what="the server's log says so")
+        assert door.came - server.logins() >= 1
         checked = site.towline("check", "bank", "--json")
         assert checked.returncode == 0, checked.stdout
         [found] = json.loads(checked.stdout)["endpoints"]

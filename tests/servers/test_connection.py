@@ -204,7 +204,7 @@ def test_a_server_that_dies_in_mid_file_proves_nothing(start_server: StartServer
     size = 40_000_000
     with (server.root / "large").open("wb") as file:
         file.truncate(size)
-    line = Connection.open(peer_of(server, reply_timeout=5))
+    line = Connection.open(peer_of(server, reply_timeout=30))
     came = 0
 
     def sink(block: memoryview) -> None:
@@ -249,7 +249,7 @@ def test_a_crash_under_tls_1_3_is_ordinary_weather(start_server: StartServer) ->
     """ProFTPD with mod_tls_shmcache dies under us now and then; a new line goes on (field note 21b)."""
     server = start_server("proftpd", tls_version="1.3", shmcache=True)
     (server.root / "file").write_bytes(b"x" * 10_000)
-    line = Connection.open(peer_of(server, reply_timeout=5))
+    line = Connection.open(peer_of(server, reply_timeout=30))
     lost = 0
     for _ in range(60):
         while True:
@@ -260,7 +260,7 @@ def test_a_crash_under_tls_1_3_is_ordinary_weather(start_server: StartServer) ->
                 lost += 1
                 assert lost < 50
                 line.close()
-                line = Connection.open(peer_of(server, reply_timeout=5))
+                line = Connection.open(peer_of(server, reply_timeout=30))
     line.close()
 
 

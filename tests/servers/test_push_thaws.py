@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers.pushing import Pushing
 from tests.servers.server import FtpServer
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -31,8 +32,14 @@ def test_a_sender_that_thaws_adds_nothing_to_what_another_has_sent(
         slow.put("a", content)
         slow.poll()
 
+        asked = 0
+
         def stopped_in_the_middle(_: int) -> bool:
-            if any(len(part) > 500_000 for part in slow.files().values()):
+            """Between two blocks, when more than these bytes were sent: they come there sooner or later."""
+            nonlocal asked
+            asked += 1
+            if asked == 6:
+                wait_until(lambda: any(len(part) > 500_000 for part in slow.files().values()))
                 slow.stop.begin(0.0)
             return True
 

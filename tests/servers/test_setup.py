@@ -75,7 +75,7 @@ def test_valkey_keeps_its_data_when_it_is_started_again(valkey: Valkey) -> None:
     """The broker of the tests may be taken away and come back, with its password and its data."""
 
     def ask(*words: str) -> bytes:
-        with socket.create_connection((valkey.host, valkey.port), 5) as line:
+        with socket.create_connection((valkey.host, valkey.port), 60) as line:
             line.sendall(f"AUTH {valkey.password}\r\n{' '.join(words)}\r\nQUIT\r\n".encode())
             return b"".join(iter(lambda: line.recv(4096), b""))
 

@@ -20,6 +20,7 @@ from tests.servers.certificates import Certificates
 from tests.servers.fetching import Fetching
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
+from tests.waiting import wait_until
 from workers import singly
 from workers.depositing import give_names
 from workers.errors import ReconnectFailed
@@ -140,11 +141,17 @@ def test_an_upload_goes_on_where_its_line_was_lost(
     content = os.urandom(6_000_000)
     (tmp_path / "a").write_bytes(content)
     os.utime(tmp_path / "a", (LONG_AGO, LONG_AGO))
+
+    def temps() -> list[Path]:
+        return list(server.root.glob(".towline-put-*"))
+
     with CuttingProxy.before(server) as proxy:
         one = opened(server, host=proxy.address)
 
         def lost(sent: int, _: int | None) -> None:
             if sent > 3_000_000:
+                # Else a server that is held up has nothing yet, or goes on writing while the next call asks.
+                wait_until(lambda: [path for path in temps() if path.stat().st_size >= sent])
                 raise Interrupted
 
         with pytest.raises(Interrupted):

@@ -21,7 +21,7 @@ from workers.ftps.states import State
 StartServer = Callable[..., FtpServer]
 
 
-def opened(server: Any, reply_timeout: float = 5) -> Connection:
+def opened(server: Any, reply_timeout: float = 60) -> Connection:
     return Connection.open(peer_of(server, reply_timeout=reply_timeout))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -206,6 +207,7 @@ def test_a_newer_version_removed_in_place_of_the_published_one_is_early(
     scene.fetch("a")
     scene.writer.grow("a") if grown else scene.writer.put("a")
     scene.clear("a")
+    monkeypatch.setattr(verdicts, "MOMENT_S", math.inf)
     assert scene.verdict().clean
     monkeypatch.setattr(verdicts, "MOMENT_S", 0.0)
     assert found(scene, early=1, lost=1)

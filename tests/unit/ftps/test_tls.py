@@ -55,7 +55,7 @@ def test_a_server_quicker_than_the_client_is_no_clear_text(
         for _ in range(2):
             with contextlib.suppress(ssl.SSLWantReadError):
                 return shake(secure, block)
-            assert select.select([secure], [], [], 10)[0]
+            assert select.select([secure], [], [], 60)[0]
         raise ssl.SSLWantReadError
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -67,8 +67,8 @@ def test_a_server_quicker_than_the_client_is_no_clear_text(
         ours = socket.create_connection(door.getsockname())
         theirs = serving.submit(context.wrap_socket, door.accept()[0], server_side=True)
         client = ssl.create_default_context(cafile=str(certificates.ca_file))
-        stream = Stream(ours, "control", "localhost").secured(client, "localhost", time.monotonic() + 10)
-        with theirs.result(10):
+        stream = Stream(ours, "control", "localhost").secured(client, "localhost", time.monotonic() + 60)
+        with theirs.result(60):
             assert stream.tls is not None
         stream.close()
 

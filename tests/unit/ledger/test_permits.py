@@ -167,7 +167,8 @@ def test_many_processes_asking_at_once_never_hold_more_than_the_limit(
     crowd = [other() for _ in range(4)]
     for one in crowd:
         one.tell("crowd", 2, 10)
-    assert max(one.answer() for one in crowd) == 2
+    # Fewer only where a busy machine let them work one after the other.
+    assert max(one.answer() for one in crowd) <= 2
 
 
 def test_every_line_is_known_to_the_whole_fleet(scene: Scene, second: Scene, clock: Clock) -> None:

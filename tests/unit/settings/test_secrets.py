@@ -100,7 +100,7 @@ def test_no_password_is_ever_told(loaded: Load, caplog: pytest.LogCaptureFixture
     assert str(NUMBER) not in said
 
 
-@drawn(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@drawn(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(
     secret=st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=6),
     key=st.text("paswordt", max_size=9),
@@ -114,7 +114,7 @@ def test_no_misspelt_key_tells_its_value(loaded: Load, secret: str, key: str) ->
     assert secret not in _everything_said(caught.value)
 
 
-@drawn(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@drawn(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(secret=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1))
 def test_a_literal_password_arrives_as_it_was_written(loaded: Load, secret: str) -> None:
     """Quotes, backslashes, other scripts: TOML's string is the password."""

@@ -85,7 +85,7 @@ def test_what_was_left_by_a_clock_that_was_ahead_is_not_gone_on_with(
     left.close()
     up_for = time.clock_gettime(time.CLOCK_BOOTTIME)
     monkeypatch.setattr(time, "time", lambda: up_for)
-    assert boot.booted_at() == pytest.approx(0.0, abs=5.0)
+    assert boot.booted_at() == pytest.approx(0.0, abs=60.0)
     assert not store.adopt(b"a", TEMP, NEXT)
     assert names(root) == set()
 

@@ -28,7 +28,7 @@ from workers.stores.local import LocalFolder
 
 LEASE_S = 60.0
 POLL_LIMIT_S = 300.0
-_PATIENCE_S = 60.0
+_PATIENCE_S = 600.0
 """For a thread to come to its next crash point: the test has failed long before."""
 
 
