@@ -7,20 +7,16 @@ through the final reply to its command, which makes the line READY again, or it 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 from workers.ftps import data as channel
-from workers.ftps import renaming
+from workers.ftps import folder, renaming
 from workers.ftps.control import Farewell, Reply, command, refusal
 from workers.ftps.digests import Digest, patience, ways
 from workers.ftps.errors import (
     Capacity,
     ConnectFailed,
-    Forbidden,
     FtpsError,
     LineLost,
     Loss,
@@ -31,19 +27,16 @@ from workers.ftps.errors import (
     Transient,
 )
 from workers.ftps.features import Features
-from workers.ftps.folder import Listing, Read, bounded, curtailed, overheard, read_itself
+from workers.ftps.folder import Listing
 from workers.ftps.inquiry import Stat, flights, stat_of, unique_of
 from workers.ftps.line import Line, Turn
-from workers.ftps.listing import BadLines, Entry, read_list, read_mlsd
 from workers.ftps.peer import Peer
 from workers.ftps.states import State
-from workers.ftps.stream import ClearText, Stream
+from workers.ftps.stream import ClearText
 from workers.ftps.tls import TlsFacts
+from workers.ftps.verbs import UNKNOWN_COMMAND
 
 __all__ = ["Connection", "Digest", "Listing", "Peer", "Stat"]
-
-# 501 is not among them: some servers say it of an argument, others of a folder that isn't there.
-_UNKNOWN_COMMAND = frozenset({500, 502, 504})
 
 
 class Connection:
@@ -178,7 +171,7 @@ class Connection:
         with self._line.operation():
             answers = self._fly(questions)
             for (verb, _), answer in zip(questions, answers, strict=True):
-                if answer.refuses and answer.code != 550 and answer.code not in _UNKNOWN_COMMAND:
+                if answer.refuses and answer.code != 550 and answer.code not in UNKNOWN_COMMAND:
                     raise refusal(verb, answer)
         replies = iter(answers)
         return [stat_of(dict(zip(verbs, replies, strict=False)) if verbs else {}) for _ in paths]
@@ -208,7 +201,7 @@ class Connection:
                     if told is not None:
                         return told
                 # 501: mod_digest says it of names in which it finds too many words.
-                elif answer.code not in _UNKNOWN_COMMAND and answer.code != 501:
+                elif answer.code not in UNKNOWN_COMMAND and answer.code != 501:
                     raise refusal(way.verb, answer)
         return None
 
@@ -257,7 +250,7 @@ class Connection:
         ]
         with self._line.operation():
             refused = [reply for reply in self._fly(commands) if reply.refuses]
-            if offered and refused and refused[0].code not in _UNKNOWN_COMMAND:
+            if offered and refused and refused[0].code not in UNKNOWN_COMMAND:
                 raise refusal(verb, refused[0])
         return not refused
 
@@ -279,68 +272,7 @@ class Connection:
 
         Raises Refused here; a listing that breaks off raises TransferBroken while it is iterated.
         """
-        if self.features.mlsd:
-            try:
-                return self._listing("MLSD", path, overheard(read_mlsd, hear))
-            except Refused as refused:
-                if refused.code not in _UNKNOWN_COMMAND:
-                    raise
-            self._line.features = replace(self.features, mlsd=False)
-        read = overheard(partial(read_list, now=time.time(), zone=self.peer.zone), hear)
-        return Listing(self._list_rows(path, self._listing("LIST", path, read)), self._line.die)
-
-    def _listing(self, verb: str, path: bytes, read: Read) -> Listing:
-        with self._line.operation():
-            data = self._line.begin(verb, path)
-        return Listing(self._rows(verb, data, read), self._line.die)
-
-    def _rows(self, verb: str, data: Stream, read: Read) -> Generator[Entry, None, str | None]:
-        """The entries of a listing under way; returns why it is not complete, None if it is."""
-        bad = BadLines()
-        with self._line.operation():
-            incoming = channel.Incoming(data, idle=self.peer.idle_timeout)
-            yield from read(bounded(incoming), bad)
-            self._line.end_of_data()
-            if isinstance(incoming.end, NoAnswer):
-                raise TransferBroken(str(incoming.end), loss=incoming.end.loss)
-            reply = self._line.final_reply(verb, all_moved=False)
-            if incoming.end is not None:
-                raise TransferBroken(f"{verb}: {incoming.end}")
-        return curtailed(reply, bad)
-
-    def _list_rows(self, path: bytes, listing: Listing) -> Generator[Entry, None, str | None]:
-        """The same for LIST, where nothing may mean three things, and one entry two.
-
-        vsftpd answers with no line and "226 Directory send OK." for an empty folder and for a missing one
-        (field note 28); of a forbidden one it lists the folder itself, as `ls` does of a file. Only a folder
-        whose entries these are shows `.` when asked for all.
-        """
-        own_name = path.rstrip(b"/").rpartition(b"/")[2]
-        listed = 0
-        itself: list[Entry] = []
-        with listing:
-            for entry in listing:
-                listed += 1
-                if listed == 1 and entry.kind == "dir" and entry.name == own_name:
-                    itself.append(entry)
-                    continue
-                yield from itself
-                itself.clear()
-                yield entry
-        if listed > len(itself) or not listing.complete:
-            yield from itself
-            return listing.reason
-        try:
-            with self._listing("LIST", b"-a " + path, read_itself) as again:
-                shows_itself = bool(list(again))
-        except Refused:
-            shows_itself = True  # it takes "-a" for a name: no `ls` stands behind it, and no such riddle
-        if shows_itself:
-            yield from itself
-            return None
-        if itself:
-            raise Forbidden("LIST", 226, "only the folder itself is listed, not what is in it")
-        return again.reason or "nothing is listed, not even the folder itself: is it missing, or forbidden?"
+        return folder.listing(self._line, path, hear)
 
     def retrieve(
         self, path: bytes, sink: Callable[[memoryview], object], *, offset: int = 0, size: int | None = None

@@ -1,15 +1,22 @@
-"""Listing: a folder's entries as they come over a data channel."""
+"""A folder's entries, by MLSD or LIST, as they come over a data channel."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Self
 
 from workers.ftps.control import Reply
-from workers.ftps.errors import LineLost, TransferBroken
-from workers.ftps.listing import BadLines, Entry, LineSplitter
+from workers.ftps.data import Incoming
+from workers.ftps.errors import Forbidden, LineLost, NoAnswer, Refused, TransferBroken
+from workers.ftps.line import Line
+from workers.ftps.listing import BadLines, Entry, LineSplitter, read_list, read_mlsd
+from workers.ftps.stream import Stream
+from workers.ftps.verbs import UNKNOWN_COMMAND
 
 MOST_LISTED = 1 << 30
 """Bytes of a listing, some ten million entries: what is longer has no end, and would be read for ever."""
@@ -59,6 +66,75 @@ class Listing:
             raise
         self._over = True
         self.complete = self.reason is None
+
+
+def listing(line: Line, path: bytes, hear: Callable[[memoryview], object] | None) -> Listing:
+    """`Connection.listing`."""
+    if line.features.mlsd:
+        try:
+            return _begun(line, "MLSD", path, overheard(read_mlsd, hear))
+        except Refused as refused:
+            if refused.code not in UNKNOWN_COMMAND:
+                raise
+        line.features = replace(line.features, mlsd=False)
+    read = overheard(partial(read_list, now=time.time(), zone=line.peer.zone), hear)
+    return Listing(_told_apart(line, path, _begun(line, "LIST", path, read)), line.die)
+
+
+def _begun(line: Line, verb: str, path: bytes, read: Read) -> Listing:
+    with line.operation():
+        data = line.begin(verb, path)
+    return Listing(_rows(line, verb, data, read), line.die)
+
+
+def _rows(line: Line, verb: str, data: Stream, read: Read) -> Generator[Entry, None, str | None]:
+    """The entries of a listing under way; returns why it is not complete, None if it is."""
+    bad = BadLines()
+    with line.operation():
+        incoming = Incoming(data, idle=line.peer.idle_timeout)
+        yield from read(bounded(incoming), bad)
+        line.end_of_data()
+        if isinstance(incoming.end, NoAnswer):
+            raise TransferBroken(str(incoming.end), loss=incoming.end.loss)
+        reply = line.final_reply(verb, all_moved=False)
+        if incoming.end is not None:
+            raise TransferBroken(f"{verb}: {incoming.end}")
+    return curtailed(reply, bad)
+
+
+def _told_apart(line: Line, path: bytes, rows: Listing) -> Generator[Entry, None, str | None]:
+    """The same for LIST, where nothing may mean three things, and one entry two.
+
+    vsftpd answers with no line and "226 Directory send OK." for an empty folder and for a missing one
+    (field note 28); of a forbidden one it lists the folder itself, as `ls` does of a file. Only a folder
+    whose entries these are shows `.` when asked for all.
+    """
+    own_name = path.rstrip(b"/").rpartition(b"/")[2]
+    listed = 0
+    itself: list[Entry] = []
+    with rows:
+        for entry in rows:
+            listed += 1
+            if listed == 1 and entry.kind == "dir" and entry.name == own_name:
+                itself.append(entry)
+                continue
+            yield from itself
+            itself.clear()
+            yield entry
+    if listed > len(itself) or not rows.complete:
+        yield from itself
+        return rows.reason
+    try:
+        with _begun(line, "LIST", b"-a " + path, read_itself) as again:
+            shows_itself = bool(list(again))
+    except Refused:
+        shows_itself = True  # it takes "-a" for a name: no `ls` stands behind it, and no such riddle
+    if shows_itself:
+        yield from itself
+        return None
+    if itself:
+        raise Forbidden("LIST", 226, "only the folder itself is listed, not what is in it")
+    return again.reason or "nothing is listed, not even the folder itself: is it missing, or forbidden?"
 
 
 def curtailed(reply: Reply, bad: BadLines) -> str | None:

@@ -22,6 +22,9 @@ def _verb(*accepts: int, preliminary: tuple[int, ...] = ()) -> Verb:
 
 # What may answer a NOOP in the middle of a transfer; no transfer that has begun ends in one of these.
 ASIDE = frozenset({200, 500, 502, 503})
+# A command that the server does not know. 501 is not among them: some servers say it of an argument, others
+# of a folder that isn't there.
+UNKNOWN_COMMAND = frozenset({500, 502, 504})
 TRANSFER = _verb(226, 250, preliminary=(125, 150))
 GREETING = "(greeting)"  # the reply that comes unasked, once
 VERBS: dict[str, Verb] = {
