@@ -287,6 +287,26 @@ def test_a_frozen_worker_that_thaws_overwrites_nothing(scripted: ScriptedServer,
     assert scripted.files == {b"/in/a": b"the newer"}
 
 
+def test_a_source_that_is_replaced_once_it_is_sent_gets_no_name(
+    scripted: ScriptedServer, pushing: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked about once more when its group is named: it became another version while the others were sent."""
+    monkeypatch.setattr("workers.batch.GROUP_SECONDS", float("inf"))  # both in one group, on any machine
+    one = pushing()
+    for name in "ab":
+        one.put(name, CONTENT)
+        one.poll()
+
+    def meanwhile(talk: Talk, path: bytes) -> None:
+        one.put("a", b"the newer", LONG_AGO + 60)
+        receive()(talk, path)
+
+    scripted.when("STOR", meanwhile, skip=1, times=1)
+    outcome = one.push()
+    assert (outcome.published, outcome.changed) == (1, 1)
+    assert scripted.files == {b"/in/b": CONTENT}
+
+
 def test_a_digest_that_differs_gets_no_name(scripted: ScriptedServer, pushing: Open) -> None:
     """`verify = "hash"`: counted against the file, the temp removed."""
     scripted.when("FEAT", "211-Features:\r\n SIZE\r\n MDTM\r\n XSHA256\r\n211 End")

@@ -62,6 +62,7 @@ class Soak:
         self._draw = random.Random(seed)
         self._seed = seed
         self._faults: Counter[str] = Counter()
+        self._to_come: list[str] = []
         self._repairs: list[tuple[float, Struck]] = []
         self._began = time.monotonic()
 
@@ -114,7 +115,10 @@ class Soak:
             writer.rename(draw.choice(there), f"renamed-{time.monotonic_ns()}.xml")
 
     def _strike(self) -> None:
-        name = self._draw.choice(list(FAULTS))
+        """Each fault once, in any order, before any of them comes again."""
+        if not self._to_come:
+            self._to_come = self._draw.sample(list(FAULTS), len(FAULTS))
+        name = self._to_come.pop()
         struck = FAULTS[name](self._fleet, self._draw)
         self._faults[name] += 1
         if struck is not None:
