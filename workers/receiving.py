@@ -18,6 +18,7 @@ from workers.ftps.errors import Missing, Refused, TransferBroken
 from workers.ftps.inquiry import Stat
 from workers.ledger.values import same_version
 from workers.names import printable
+from workers.stores.store import OVERLAP
 
 if TYPE_CHECKING:
     from workers.ftps.connection import Connection
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from workers.stores.store import ReceivingTemp
 
 Name = bytes  # beside a field that is called `bytes`
-
-_OVERLAP = 64 * 1024
-"""Bytes that a resumed transfer asks for once more, to compare them with those that are there."""
 
 
 class Changed(Exception):
@@ -154,7 +152,7 @@ def _retrieve(
     line: Connection, path: bytes, temp: ReceivingTemp, size: int | None, sink: Callable[[memoryview], None]
 ) -> None:
     """RETR from the temp's end, or from a little before it, to see that it is the same file."""
-    there = temp.tail(_OVERLAP)
+    there = temp.tail(OVERLAP)
 
     def compare_then_sink(block: memoryview) -> None:
         nonlocal there

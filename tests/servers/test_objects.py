@@ -12,14 +12,19 @@ from typing import Any
 
 import pytest
 
+from tests.faults.scripted import ScriptedServer
+from tests.servers.certificates import Certificates
 from tests.servers.fetching import Fetching
 from tests.servers.s3 import KEY, S3, SECRET, Bucket, point_at
 from tests.servers.server import FtpServer
 from workers import findings
 from workers.errors import StoreRefused
 from workers.process import Process
+from workers.receiving import Wanted, receive
 from workers.settings import Settings
+from workers.stores.object_temp import IN_MEMORY
 from workers.stores.objects import ObjectFolder
+from workers.stores.store import OVERLAP
 
 BIG = 20 << 20
 """More than is held in memory, and more than two parts."""
@@ -128,6 +133,31 @@ def test_what_is_being_received_is_not_visible(
     assert (bucket.objects(), bucket.uploads()) == ({}, [])
     assert one.fetch().published == 1
     one.close()
+
+
+@pytest.mark.parametrize("place", [0, OVERLAP - 1])
+def test_a_resume_compares_as_much_as_into_a_folder(
+    certificates: Certificates, tmp_path: Path, bucket: Bucket, place: int
+) -> None:
+    """The partner's file is another one of the same size: the first and the last byte of the 64 KiB before
+    the cut both count, though all but these are on their way to the store by then."""
+    content, cut = os.urandom(IN_MEMORY + 400_000), IN_MEMORY + 200_000
+    held = bytearray(content[:cut])
+    held[cut - OVERLAP + place] ^= 1
+    with (
+        ScriptedServer(certificates, files={b"/a": content}) as server,
+        closing(fetching(server, tmp_path, bucket)) as one,  # type: ignore[arg-type]
+    ):
+        with closing(one.store.open_temp(b"a", ".towline-1", resume=True)) as temp:
+            temp.write(bytes(held))
+            receive(
+                one.session, Wanted(b"/a", len(content), None, 1.0), temp, tally=one.tally, go_on=lambda: None
+            )
+            one.store.publish(b"a", ".towline-1", replace=True)
+        asked = [command for command in server.commands if command.startswith(("REST", "RETR"))]
+        assert asked == [f"REST {cut - OVERLAP}", "RETR /a", "RETR /a"], "all of it anew"
+    assert bucket.get("in/a").content == content
+    assert bucket.uploads() == []
 
 
 def test_a_bucket_that_is_not_there_stops_the_batch(ftp: FtpServer, tmp_path: Path, bucket: Bucket) -> None:

@@ -10,13 +10,12 @@ import zlib
 from collections.abc import Callable
 
 from workers.stores.bucket import MOST_BYTES, PART, Bucket, Conflict, Found
+from workers.stores.store import OVERLAP
 from workers.stores.temp import TooLarge
 from workers.stores.upload import Upload
 
 IN_MEMORY = PART
 """A file up to this size is held, and put in one request."""
-_TAIL = 4096
-"""Bytes of a larger file's end that are kept, for a resume on a new line to be compared with."""
 _OTHERS = ("SHA-512", "SHA-1", "MD5", "CRC32")
 
 
@@ -69,14 +68,14 @@ class ObjectTemp:
         self._held += block
         if self._upload is not None:
             self._upload.write(block)
-            del self._held[:-_TAIL]
+            del self._held[:-OVERLAP]
         elif self.size > IN_MEMORY:
             self._upload = Upload(self._bucket, self._key_of(), self.name)
             self._upload.write(bytes(self._held))
-            del self._held[:-_TAIL]
+            del self._held[:-OVERLAP]
 
     def tail(self, count: int) -> bytes:
-        """The last `count` bytes, 4096 at most of a large file."""
+        """The last `count` bytes; of a large file no more than OVERLAP."""
         return bytes(self._held[-count:])
 
     def restart(self) -> None:

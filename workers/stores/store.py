@@ -14,6 +14,10 @@ from typing import Literal, Protocol
 GROUP_BYTES = 64 << 20
 """Of files that are published together, where they lie on a disk."""
 
+OVERLAP = 64 << 10
+"""Bytes that a resumed transfer asks for once more, to compare them with those that are there: of whatever is
+held no more than in part, a store keeps so much of the end."""
+
 OnExists = Literal["replace", "keep", "version"]
 
 
