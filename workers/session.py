@@ -52,6 +52,15 @@ class Session:
     ) -> None:
         """wire: as for `Builder`. holding: told when there is something to be renewed (`Janitor.wake`)."""
         self.endpoint = endpoint
+        budget = endpoint.reconnect
+        self._policy = Retrying(
+            # Only our own transient errors: tenacity's default would retry through SoftTimeLimitExceeded.
+            retry=retry_if_exception_type(ftps.Transient),
+            stop=stop_after_attempt(budget.attempts) | stop_after_delay(budget.within),
+            wait=wait_random_exponential(multiplier=budget.first_wait, max=budget.max_wait),
+            after=self._start_anew_after_progress,
+            reraise=True,
+        )
         self.counters = Counters()
         self._taken = Counters()
         self._builder = Builder(endpoint, ledger, self.counters, wire=wire)
@@ -76,9 +85,7 @@ class Session:
         operation died on each, LoginRefused, CertificateRefused and EndpointClosed at once, and whatever
         else the operation itself raises (`ftps.Refused`, say, which leaves the line READY).
         """
-        budget = self.endpoint.reconnect
         tried = 0
-        failed: ftps.Transient | None = None
 
         def attempt() -> T:
             nonlocal tried
@@ -86,31 +93,9 @@ class Session:
             self._progressed = False
             return self._on_a_ready_line(operation, tally)
 
-        def again() -> T:
-            nonlocal failed
-            if failed is None:
-                return attempt()
-            try:
-                raise failed
-            finally:
-                failed = None  # its frames hold this one
-
         with self.reserved(), self._lock:
-            # The policy begins with the first failure: to ask it before is a twentieth of a small file.
             try:
-                return attempt()
-            except ftps.Transient as lost:
-                failed = lost
-            policy = Retrying(
-                # Only our own transient errors: tenacity's default would retry through SoftTimeLimitExceeded.
-                retry=retry_if_exception_type(ftps.Transient),
-                stop=stop_after_attempt(budget.attempts) | stop_after_delay(budget.within),
-                wait=wait_random_exponential(multiplier=budget.first_wait, max=budget.max_wait),
-                after=self._start_anew_after_progress,
-                reraise=True,
-            )
-            try:
-                return policy(again)
+                return self._policy(attempt)
             except ftps.Transient as lost:
                 raise self._exhausted(lost, name, tried, tally) from lost
 
