@@ -122,6 +122,7 @@ class Container:
     def __init__(self, server: Azurite, name: str) -> None:
         self.server = server
         self.name = name
+        self.url = f"az://{name}"
         self._store = AzureStore(
             name,
             account_name=ACCOUNT,

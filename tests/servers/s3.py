@@ -119,6 +119,7 @@ class Bucket:
     def __init__(self, server: S3, name: str) -> None:
         self.server = server
         self.name = name
+        self.url = f"s3://{name}"
 
     def objects(self) -> dict[str, Object]:
         """All that is visible, by key."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.servers.azurite import Azurite, Container, point_at
-from tests.servers.fetching import Fetching
 from tests.servers.http_proxy import Fault, HttpProxy
+from tests.servers.object_stories import fetching, keeps_to_on_exists, put
 from tests.servers.packages import Unavailable
 from tests.servers.ports import FreePorts
 from tests.servers.server import FtpServer
@@ -55,16 +53,6 @@ def ftp(start_server: Callable[..., FtpServer]) -> FtpServer:
     return start_server("vsftpd")
 
 
-def put(server: FtpServer, name: str, size: int) -> bytes:
-    content = os.urandom(size)
-    (server.root / name).write_bytes(content)
-    return content
-
-
-def fetching(server: FtpServer, folder: Path, container: Container, **keys: Any) -> Fetching:
-    return Fetching(server, folder, **{"local": f"az://{container.name}/in"} | keys)
-
-
 def test_a_batch_of_mixed_sizes_arrives_whole(ftp: FtpServer, tmp_path: Path, container: Container) -> None:
     """Empty, small, odd names, and in blocks: the bytes, marked, and the sources go."""
     sizes = {"empty": 0, "a b#%.xml": 1, "ü": 70_000, "big": BIG}
@@ -85,22 +73,8 @@ def test_a_batch_of_mixed_sizes_arrives_whole(ftp: FtpServer, tmp_path: Path, co
 
 @pytest.mark.parametrize("size", [1000, BIG])
 def test_on_exists_is_kept_to(ftp: FtpServer, tmp_path: Path, container: Container, size: int) -> None:
-    """replace: the new bytes; keep: a stranger's; version: both."""
-    body = put(ftp, "a.xml", size)
-    for on_exists, left in [
-        ("replace", {"a.xml": body}),
-        ("keep", {"a.xml": b"theirs"}),
-        ("version", {"a.xml": b"theirs", "a.2.xml": body}),
-    ]:
-        container.put(f"{on_exists}/a.xml", b"theirs")
-        local = f"az://{container.name}/{on_exists}"
-        one = fetching(ftp, tmp_path / on_exists, container, local=local, on_exists=on_exists)
-        assert one.poll() == 1
-        outcome = one.fetch()
-        assert (outcome.published, outcome.kept) == ((0, 1) if on_exists == "keep" else (1, 0))
-        there = {name: one.content for name, one in container.objects().items() if name.startswith(on_exists)}
-        assert there == {f"{on_exists}/{name}": content for name, content in left.items()}
-        one.close()
+    """replace, keep and version, on the conditions that Azure has."""
+    keeps_to_on_exists(ftp, tmp_path, container, size)
 
 
 def test_an_upload_that_is_given_up_leaves_nothing(

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
-from tests.servers.fetching import Fetching
+from tests.servers.object_stories import fetching, keeps_to_on_exists, put
 from tests.servers.s3 import KEY, S3, SECRET, Bucket, point_at
 from tests.servers.server import FtpServer
 from workers import findings
@@ -42,17 +41,6 @@ def ftp(start_server: Callable[..., FtpServer]) -> FtpServer:
     return start_server("vsftpd")
 
 
-def put(server: FtpServer, name: str, size: int) -> bytes:
-    content = os.urandom(size)
-    (server.root / name).write_bytes(content)
-    return content
-
-
-def fetching(server: FtpServer, tmp_path: Path, bucket: Bucket, **keys: Any) -> Fetching:
-    keys = {"local": f"s3://{bucket.name}/in"} | keys
-    return Fetching(server, tmp_path, **keys)
-
-
 def test_a_batch_of_mixed_sizes_arrives_whole(ftp: FtpServer, tmp_path: Path, bucket: Bucket) -> None:
     """Empty, small, odd names, and larger than memory holds: the bytes, and nothing beside them; no upload is
     left, and the sources go, since they are durable elsewhere."""
@@ -77,22 +65,8 @@ def test_a_batch_of_mixed_sizes_arrives_whole(ftp: FtpServer, tmp_path: Path, bu
 
 @pytest.mark.parametrize("size", [1000, pytest.param(BIG, marks=pytest.mark.long)])
 def test_on_exists_is_kept_to(ftp: FtpServer, tmp_path: Path, bucket: Bucket, size: int) -> None:
-    """replace: the new bytes; keep: a stranger's, and no upload is begun; version: both."""
-    body = put(ftp, "a.xml", size)
-    for on_exists, left in [
-        ("replace", {"a.xml": body}),
-        ("keep", {"a.xml": b"theirs"}),
-        ("version", {"a.xml": b"theirs", "a.2.xml": body}),
-    ]:
-        bucket.put(f"{on_exists}/a.xml", b"theirs")
-        local = f"s3://{bucket.name}/{on_exists}"
-        one = fetching(ftp, tmp_path / on_exists, bucket, local=local, on_exists=on_exists)
-        assert one.poll() == 1
-        outcome = one.fetch()
-        assert (outcome.published, outcome.kept) == ((0, 1) if on_exists == "keep" else (1, 0))
-        there = {key: found.content for key, found in bucket.objects().items() if key.startswith(on_exists)}
-        assert there == {f"{on_exists}/{name}": content for name, content in left.items()}
-        one.close()
+    """replace, keep, for which no upload is begun, and version."""
+    keeps_to_on_exists(ftp, tmp_path, bucket, size)
     assert bucket.uploads() == []
 
 
