@@ -81,7 +81,7 @@ def test_every_line_of_a_round_has_its_share(
 
 def test_a_round_looks_again_after_settle(start_server: StartServer, tmp_path: Path) -> None:
     """A file that rests is fetched by the second look of the same round; one that still grows is not."""
-    site = Site(tmp_path, start_server("pyftpdlib"), route={"settle": "1500ms"})
+    site = Site(tmp_path, start_server("pyftpdlib"), route={"settle": "4s"})
     site.put("rests.xml", b"whole")
     with site.started("run", "statements") as running, (site.out / "grows.xml").open("wb") as growing:
         while running.poll() is None:

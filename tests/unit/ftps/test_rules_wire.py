@@ -107,7 +107,8 @@ def test_r13_no_delay_on_both_channels(
 def test_r13_a_server_that_waits_for_acknowledgements_costs_no_time(script: Script, connect: Connect) -> None:
     """With Nagle's algorithm on, the server's 226 waits for our acknowledgement of the 150.
 
-    Of many times the median: a busy machine makes some long, a late acknowledgement all but the first few.
+    A late acknowledgement, after 40 ms, makes all of them that long but the first few; a busy machine makes
+    many longer, and some not.
     """
 
     def retr(talk: Talk, path: bytes) -> None:
@@ -120,7 +121,7 @@ def test_r13_a_server_that_waits_for_acknowledgements_costs_no_time(script: Scri
         began = time.monotonic()
         line.retrieve(b"/x", nowhere, size=len(FILE))
         took.append(time.monotonic() - began)
-    assert statistics.median(took) < 0.04
+    assert statistics.quantiles(took, n=4)[0] < 0.04
 
 
 # -- R14: EPSV first
