@@ -203,7 +203,7 @@ def test_every_address_of_a_name_is_tried(
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", several)
-    line = connect(server, host="several.example", trust=Trust(verify=False), connect_timeout=4.0)
+    line = connect(server, host="several.example", trust=Trust(verify=False), connect_timeout=8.0)
     assert line.state is State.READY
     for sock in (swallowing, *fillers):
         sock.close()
