@@ -105,7 +105,7 @@ def test_passing_faults_are_waited_out(proxy: HttpProxy, bucket: Bucket, one: Fe
 
 
 def test_a_group_is_put_side_by_side(proxy: HttpProxy, bucket: Bucket, one: Fetching) -> None:
-    """A far store's answers are waited for together; each file is written once all the same."""
+    """A far store's answers are waited for together; each file is written once, by one request."""
     proxy.faults = [Fault(PUTS, hold_s=60.0)]
     small = [claim for claim in one.claim() if claim.path != b"/a"]  # whose parts are two at once anyway
     with ThreadPoolExecutor(1) as beside:
@@ -113,6 +113,7 @@ def test_a_group_is_put_side_by_side(proxy: HttpProxy, bucket: Bucket, one: Fetc
         two.add_done_callback(lambda _: proxy.let_go())
         assert one.fetch(small).published == 2
     assert two.result()
+    assert [method for method, _ in proxy.seen] == ["PUT", "PUT"]
     assert bucket.writings() == {"in/b": 1, "in/c": 1}
 
 
