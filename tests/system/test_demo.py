@@ -7,13 +7,17 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from tests.system.processes import ends
 from tests.waiting import wait_until
+from workers.cli.demo_audience import DRAIN, Audience
+from workers.cli.demo_scene import Maker
 
 PROCESSES = 2 + 2  # for polls and for transfers: each opens its first line without having lost one
 DEMO = [sys.executable, "-m", "workers.cli", "demo"]
@@ -50,6 +54,20 @@ def test_demo_shows_the_main_job_and_ends_by_itself(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["own.toml"]
 
 
+def test_demo_ends_at_a_rebuilt_line_that_comes_after_the_last_file(tmp_path: Path) -> None:
+    """That is all it still waits for then: it does not wait until its patience ends."""
+    (tmp_path / "arrived").mkdir()
+    scene = SimpleNamespace(arrived=tmp_path / "arrived", folder=tmp_path)
+    audience = Audience(scene, Maker(scene), 0)  # type: ignore[arg-type]
+    stopped = threading.Event()
+    clock = threading.Thread(target=audience._end_in_time, args=(0, stopped.set))
+    clock.start()
+    assert not stopped.wait(0.1), "no line was rebuilt yet"
+    audience._task_ended("towline.poll", "{'reconnects': 1}")
+    assert stopped.wait(DRAIN / 2)
+    clock.join()
+
+
 def test_demo_is_ended_by_ctrl_c(tmp_path: Path) -> None:
     """Ctrl-C at any moment ends it cleanly: exit 0, no process and no folder left."""
     log = tmp_path / "said"
@@ -69,6 +87,7 @@ def test_demo_is_ended_by_ctrl_c(tmp_path: Path) -> None:
     finally:
         demo.kill()
         demo.wait()
+        print(log.read_text())  # pytest shows it when the test failed
     assert all(ends(pid) for pid in running)
     assert "files made" in log.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["said"]

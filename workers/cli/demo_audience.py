@@ -166,6 +166,7 @@ class Audience:
             with self._changed:
                 self._rebuilt += rebuilt
                 total = self._rebuilt
+                self._changed.notify_all()
             self._tell(f"[cyan]{name} found its line dead and rebuilt it[/] ({total} rebuilt so far)")
         if "Failed(" in outcome or "Refused(" in outcome:
             self._tell(f"[red]{escape(name)}: {escape(outcome)}[/]")
