@@ -115,6 +115,8 @@ def arrives_in_little_memory(server: FtpServer, folder: Path, bucket: Bucket, si
             digest.update(head + bytes((1 << 20) - 8))
         file.truncate(size)
     assert peak_of_run(site) < MOST_RSS
+    here = [path for path in folder.rglob("*") if path.is_file() and not path.is_relative_to(server.root)]
+    assert max(path.stat().st_size for path in here) < size >> 4, "a copy of it is here"
     [row] = site.json("history", "--route", "statements")["files"]
     assert (row["sha256"], row["bytes"]) == (digest.hexdigest(), size)
     there = hashlib.sha256()

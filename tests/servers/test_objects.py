@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.acts import answer
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.object_stories import fetching, keeps_to_on_exists, put
@@ -107,6 +108,31 @@ def test_what_is_being_received_is_not_visible(
     assert (bucket.objects(), bucket.uploads()) == ({}, [])
     assert one.fetch().published == 1
     one.close()
+
+
+@pytest.mark.parametrize("size", [1000, IN_MEMORY + 100_000])
+def test_a_hash_that_differs_leaves_nothing_there(
+    certificates: Certificates, tmp_path: Path, bucket: Bucket, size: int
+) -> None:
+    """SHA-512, taken of a large file's bytes as they pass: no object, no upload; then the right one."""
+    content = os.urandom(size)
+    told = f"213 SHA-512 0-{size} {{}} /a"
+    with (
+        ScriptedServer(certificates, files={b"/a": content}) as server,
+        closing(fetching(server, tmp_path, bucket, verify="hash")) as one,  # type: ignore[arg-type]
+    ):
+        server.when(
+            "FEAT",
+            answer("211-F\r\n MLST type*;size*;modify*;\r\n SIZE\r\n MDTM\r\n HASH SHA-512*\r\n211 End"),
+        )
+        server.when("HASH", answer(told.format("0" * 128)), times=1)
+        assert one.poll() == 1
+        assert one.fetch().failed == 1
+        assert (bucket.objects(), bucket.uploads()) == ({}, [])
+        server.when("HASH", answer(told.format(hashlib.sha512(content).hexdigest())))
+        one.ledger.claims.retry("statements", b"/a")
+        assert one.fetch().published == 1
+    assert bucket.get("in/a").content == content
 
 
 @pytest.mark.parametrize("place", [0, OVERLAP - 1])
