@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.faults.nursery import Nursery
+from tests.faults.scripted import ScriptedServer
+from tests.servers.pushing import Pushing
 from workers import batch
 
 
@@ -22,3 +27,16 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     """Forks workers that may be killed."""
     with Nursery(tmp_path_factory.mktemp("nursery")) as one:
         yield one
+
+
+@pytest.fixture
+def pushing(scripted: ScriptedServer, tmp_path: Path) -> Iterator[Callable[..., Pushing]]:
+    """pushing(…) → a Pushing to the scripted server; all those of one test share a ledger and a folder."""
+    with ExitStack() as opened:
+
+        def open_one(**keys: Any) -> Pushing:
+            one = Pushing(scripted, tmp_path / "towline", **keys)
+            opened.callback(one.close)
+            return one
+
+        yield open_one

@@ -15,6 +15,7 @@ from workers.ledger.values import Claim, temp_name
 from workers.session import Session, Tally
 from workers.settings import Route
 from workers.stopping import StopFlag
+from workers.stores.naming import TEMP_PREFIX
 from workers.stores.source import SourceFolder
 
 
@@ -77,3 +78,8 @@ class Push:
         """What the ledger says of the file's last failure."""
         [row] = self._scene.ledger.history.rows(route=self.route.name, limit=2)
         return row.last_error or ""
+
+
+def temps(server: ScriptedServer) -> list[bytes]:
+    """What lies at the partner under a name that is not final."""
+    return [path for path in server.files if path.rpartition(b"/")[2].startswith(TEMP_PREFIX)]

@@ -77,6 +77,12 @@ class Pushing:
         """The path by which the ledger knows a file."""
         return os.fsencode(self.source) + b"/" + name
 
+    def ready(self, **content: bytes) -> None:
+        """Put files by these names, and have them looked at: they are to be sent now."""
+        for name, body in content.items():
+            self.put(name, body)
+        assert self.poll() == len(content)
+
     def poll(self) -> int:
         """List the folder, decide, write down; how many files are ready now."""
         poll = self.ledger.polls.begin(self.route.name, self.route.target, until_s=60)
