@@ -166,7 +166,7 @@ class _Rounds:
         command = COMMANDS[name](job)
         entrant.command = command.shown(hidden(job))
         limit_s = LIMIT_S
-        if name in OTHERS:
+        if name in (*OTHERS, BARE):
             limit_s = min(LIMIT_S, max(self._pace.least_limit_s, self._pace.hopeless * self._best_s()))
         namespace = None
         if self._link is not None:

@@ -7,6 +7,7 @@ and thrown away. It waits for as little as can be: RETR leaves while TCP still c
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import socket
@@ -81,9 +82,9 @@ def one_line(job: Job, number: int) -> None:
         if job.direction == "up":
             data.sendall((job.local / path.rpartition("/")[2]).read_bytes())
             data.setblocking(False)
-            try:
+            with contextlib.suppress(OSError):  # it wants to wait for the server's end, mostly
                 data.unwrap()
-            except (ssl.SSLWantReadError, OSError):
+            with contextlib.suppress(OSError):  # for which the server waits two seconds
                 socket.socket.shutdown(data, socket.SHUT_WR)
         elif job.direction in ("list", "poll"):
             while block := data.recv(BLOCK):
