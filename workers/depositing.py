@@ -106,7 +106,8 @@ class Depositor:
     def settle(self, claim: Claim, intent: Intent) -> Receipt | None:
         """Find out how far the worker came that committed this intent, and finish its work.
 
-        None: the intent was taken back, and the file has to be sent.
+        None: the intent was taken back, and the file has to be sent. Raises Refused, the intent taken back,
+        where the server won't take the file under its name.
         """
         landed: bool | Refused = False
         if intent.temp:
@@ -117,6 +118,7 @@ class Depositor:
                 tally=self._tally,
             )
         if isinstance(landed, Refused):
+            self._ledger.publishing.abandon(claim)
             raise landed
         if not landed:
             self._ledger.publishing.abandon(claim)
@@ -138,6 +140,8 @@ class Depositor:
 
     def _free(self, line: Connection, places: Sequence[bytes]) -> Iterator[bytes | None]:
         taken = there_now(line, places)
+        # A number must not lead to what another file of the group is about to be called.
+        given = {place for place in places if place not in taken}
         for place in places:
             if place not in taken:
                 yield place
@@ -145,9 +149,11 @@ class Depositor:
                 yield None
             else:
                 names = (numbered(place, number) for number in range(2, _MOST_NAMES))
-                free = next((name for name in names if not there_now(line, [name])), None)
+                unused = (name for name in names if name not in given)
+                free = next((name for name in unused if not there_now(line, [name])), None)
                 if free is None:
                     raise Refused("RNTO", 553, f"{_MOST_NAMES} files of that name are there already")
+                given.add(free)
                 yield free
 
     # -- the way of a group
@@ -315,18 +321,16 @@ def give_names(
     there.
     """
     refused = line.rename_all(places)
-    doubtful = [
-        temp
-        for (temp, _), why_not in zip(places, refused, strict=True)
-        if why_not is not None and why_not.verb == "RNFR"
-    ]
-    there = there_now(line, doubtful)
+    there = there_now(
+        line, [temp for (temp, _), why_not in zip(places, refused, strict=True) if why_not is not None]
+    )
     for (temp, final), why_not in zip(places, refused, strict=True):
         if why_not is None:
             yield True
-        elif why_not.verb == "RNFR" and temp not in there:
+        elif temp not in there and (why_not.verb == "RNFR" or temp in tried):
+            # Also behind RNTO: the server may have been busy yet with what the lost line had sent.
             yield temp in tried
-        elif why_not.verb == "RNTO" and replaces and there_now(line, [final]):
+        elif temp in there and why_not.verb == "RNTO" and replaces and there_now(line, [final]):
             yield _replace(line, temp, final)
         else:
             yield why_not

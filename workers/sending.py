@@ -107,7 +107,11 @@ class _Batch:
                 self._ends.failed(claim, str(refusal))
                 continue
             if claim.intent is not None:
-                receipt = self._depositor.settle(claim, claim.intent)
+                try:
+                    receipt = self._depositor.settle(claim, claim.intent)
+                except Refused as refusal:
+                    self._ends.failed(claim, str(refusal))
+                    continue
                 if receipt is not None:
                     self._ends.published(claim, receipt)
                     continue
@@ -281,11 +285,14 @@ class _Batch:
         return beside(self._depositor.place_of(one.relative), one.temp)
 
     def _dress(self, group: Sequence[Sent]) -> None:
-        """The sources' times for the partner's files, where the server takes them (MFMT)."""
+        """The sources' times for the partner's files, where the server takes them (MFMT): a courtesy."""
         times = [
             (self._temp(one), one.file.stat.modified) for one in group if one.file.stat.modified is not None
         ]
-        self._session.run(lambda line: line.set_modified(times), name="set times", tally=self._tally)
+        try:
+            self._session.run(lambda line: line.set_modified(times), name="set times", tally=self._tally)
+        except Refused as refusal:
+            log.info("%s: %s", self._route.name, refusal, extra={"action": "push.time_refused"})
 
     def _refused_name(self, claim: Claim, refusal: Refused) -> None:
         self._ends.failed(claim, str(refusal))

@@ -152,7 +152,10 @@ def prove(
     """
 
     def ask(line: Connection) -> list[str | None]:
-        found = line.stat([path for path, _ in uploads])
+        try:
+            found: list[Stat | Refused | None] = [*line.stat([path for path, _ in uploads])]
+        except Refused:
+            found = [_alone(line, path) for path, _ in uploads]  # a file's own, maybe
         told = [
             _shortfall(there, size) if line.features.size else None
             for there, (_, size) in zip(found, uploads, strict=True)
@@ -169,7 +172,16 @@ def prove(
     return failures
 
 
-def _shortfall(there: Stat | None, size: int) -> str | None:
+def _alone(line: Connection, path: bytes) -> Stat | Refused | None:
+    try:
+        return line.stat([path])[0]
+    except Refused as refusal:
+        return refusal
+
+
+def _shortfall(there: Stat | Refused | None, size: int) -> str | None:
+    if isinstance(there, Refused):
+        return str(there)
     if there is not None and there.size in (None, size):
         return None
     holds = "nothing" if there is None else f"{there.size} bytes"

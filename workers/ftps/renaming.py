@@ -49,8 +49,11 @@ def learn(line: Line, path: bytes) -> None:
     if line.features.rename_flights is not None:
         return
     nowhere = _nowhere(path)
+    # A server that is silent, or hangs up, where it expects no RNTO: the next line does not ask again.
+    line.features = replace(line.features, rename_flights=False)
     named, first, second = line.ask_all([("RNFR", path), ("RNTO", nowhere), ("RNTO", nowhere)])
     if named.refuses:
+        line.features = replace(line.features, rename_flights=None)
         return
     if not first.refuses:
         _rename(line, nowhere, path)
