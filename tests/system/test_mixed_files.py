@@ -132,7 +132,7 @@ def test_a_server_that_crashes_again_and_again_delivers_everything(
             wait_until(server.kill_lines, what="a line to kill: one may just be being rebuilt")
         arrive(stack, {"weather": server})
         wait_until(lambda: server.logins() >= 5, what="the lines that were killed are rebuilt")
+        # Its cache, once broken, ends lines in more ways than by a crash: with an alert, say.
         logins = server.logins()
-        crashes = (server.folder / "system.log").read_text().count("signal 11")
-        assert logins <= 2 + 2 * 3 + crashes
+        assert logins <= 2 + stack.said().count("line given up: ")
         assert {row.attempts for row in stack.rows("weather")} == {0}
