@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults.nursery import Nursery
 from tests.faults.scripted import ScriptedServer
+from tests.servers.certificates import Certificates
 from tests.servers.pushing import Pushing
 from workers import batch
 
@@ -27,6 +28,13 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     """Forks workers that may be killed."""
     with Nursery(tmp_path_factory.mktemp("nursery")) as one:
         yield one
+
+
+@pytest.fixture
+def scripted(certificates: Certificates) -> Iterator[ScriptedServer]:
+    """A server without files, of which each reply can be told."""
+    with ScriptedServer(certificates) as server:
+        yield server
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ from workers.stopping import StopFlag
 from workers.stores.naming import TEMP_PREFIX
 from workers.stores.source import SourceFolder
 
+# Before a process's first renames to a server it is asked how it does them: by one RNFR, and two RNTO.
+ASKED_RNFR, ASKED_RNTO = 1, 2
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:

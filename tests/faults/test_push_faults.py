@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults.acts import answer, in_turn, receive, reset_line
 from tests.faults.dialogue import Talk
-from tests.faults.push import temps
+from tests.faults.push import ASKED_RNFR, ASKED_RNTO, temps
 from tests.faults.scripted import ScriptedServer
-from tests.servers.certificates import Certificates
 from tests.servers.pushing import LONG_AGO, Pushing
 from workers.depositing import sweep
 from workers.errors import OperationFailed
@@ -20,15 +19,6 @@ from workers.errors import OperationFailed
 Open = Callable[..., Pushing]
 
 CONTENT = os.urandom(400_000)
-
-# Before a process's first renames to a server it is asked how it does them: by one RNFR, and two RNTO.
-ASKED_RNFR, ASKED_RNTO = 1, 2
-
-
-@pytest.fixture
-def scripted(certificates: Certificates) -> Iterator[ScriptedServer]:
-    with ScriptedServer(certificates) as server:
-        yield server
 
 
 def rename_without_a_word(talk: Talk, path: bytes) -> None:

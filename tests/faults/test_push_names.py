@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.faults.acts import answer, reset_line
 from tests.faults.dialogue import Talk
+from tests.faults.push import ASKED_RNFR, ASKED_RNTO
 from tests.faults.scripted import ScriptedServer
-from tests.servers.certificates import Certificates
 from tests.servers.pushing import Pushing
 from workers.errors import OperationFailed
 
 Open = Callable[..., Pushing]
 
 CONTENT = os.urandom(400_000)
-
-# Before a process's first renames to a server it is asked how it does them: by one RNFR, and two RNTO.
-ASKED_RNFR, ASKED_RNTO = 1, 2
-
-
-@pytest.fixture
-def scripted(certificates: Certificates) -> Iterator[ScriptedServer]:
-    with ScriptedServer(certificates) as server:
-        yield server
 
 
 def test_two_files_of_a_group_get_no_name_twice(scripted: ScriptedServer, pushing: Open) -> None:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.faults.acts import answer, receive
 from tests.faults.push import temps
 from tests.faults.scripted import ScriptedServer
-from tests.servers.certificates import Certificates
 from tests.servers.pushing import Pushing
 from workers.errors import StoreRefused
 
 Open = Callable[..., Pushing]
 
 CONTENT = os.urandom(400_000)
-
-
-@pytest.fixture
-def scripted(certificates: Certificates) -> Iterator[ScriptedServer]:
-    with ScriptedServer(certificates) as server:
-        yield server
 
 
 @pytest.mark.parametrize("when", ["before", "after"], ids="{} its bytes".format)
