@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ import pytest
 
 from tests.faults.nursery import Nursery
 from tests.faults.scripted import ScriptedServer
+from tests.faults.sessions import Make
 from tests.servers.certificates import Certificates
 from tests.servers.pushing import Pushing
 from workers import batch
+from workers.ledger import Ledger
+from workers.session import Session
+from workers.settings import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +52,38 @@ def pushing(scripted: ScriptedServer, tmp_path: Path) -> Iterator[Callable[..., 
             return one
 
         yield open_one
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3", state_dir=tmp_path)) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def server(certificates: Certificates) -> Iterator[ScriptedServer]:
+    with ScriptedServer(certificates, files={b"/a.bin": b"a" * 200_000}) as server:
+        yield server
+
+
+@pytest.fixture
+def session(server: ScriptedServer, ledger: Ledger) -> Iterator[Make]:
+    """Makes sessions for the server; the waits between attempts are of a few milliseconds."""
+    made: list[Session] = []
+
+    def make(ledger: Ledger = ledger, **changes: Any) -> Session:
+        facts: dict[str, Any] = {
+            "name": "bank",
+            "host": server.host,
+            "port": server.port,
+            "user": server.user,
+            "password": server.password,
+            "ca_file": server.ca_file,
+            "reconnect": {"attempts": 4, "within": 60.0, "first_wait": 0.001, "max_wait": 0.01},
+        }
+        made.append(Session(Endpoint.model_validate(facts | changes), ledger))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

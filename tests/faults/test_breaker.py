@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,9 @@ import tenacity.nap
 from tests.faults import acts
 from tests.faults.breaker_process import ATTEMPTS
 from tests.faults.scripted import ScriptedServer
+from tests.faults.sessions import Make, names
 from tests.servers.certificates import Certificates
+from tests.waiting import wait_until
 from workers.errors import ReconnectFailed
 from workers.ftps.connection import Connection
 from workers.ledger import Ledger
@@ -84,3 +87,43 @@ def test_waits_between_attempts_are_drawn_by_lot(
         assert all(0 <= wait <= min(0.5 * 2**number, 4.0) for wait in pair)
     assert one != other
     assert max(waits) > 0.5
+
+
+def test_an_endpoint_known_to_be_down_fails_a_fetch_at_once_and_a_poll_is_the_probe(
+    certificates: Certificates, session: Make, ledger: Ledger
+) -> None:
+    """Attempts 0 and the true counts, for every process; a line that is built closes the breaker."""
+    with ScriptedServer(certificates) as gone:
+        gone.close()
+        make = partial(session, port=gone.port, ca_file=gone.ca_file)
+        with pytest.raises(ReconnectFailed) as poll:
+            make().run(names, name="list", tally=Tally())
+        assert (poll.value.args[1], poll.value.args[2]) == (4, 4)
+        with pytest.raises(ReconnectFailed) as fetch:
+            make().run(names, name="list", tally=Tally(heeds_breaker=True))
+        endpoint, attempts, in_a_row, reconnects, _, last_error = fetch.value.args
+        assert (endpoint, attempts, in_a_row, reconnects) == ("bank", 0, 4, 0)
+        assert last_error.startswith("ConnectFailed: ")
+        with pytest.raises(ReconnectFailed) as again:
+            make().run(names, name="list", tally=Tally())
+        assert (again.value.args[1], again.value.args[2]) == (4, 8), "a poll knocks all the same"
+    assert ledger.endpoints.is_tripped("bank")
+    session().run(names, name="list", tally=Tally())  # the server that is up, under the same name
+    assert ledger.endpoints.is_tripped("bank") is None
+    assert session().run(names, name="list", tally=Tally(heeds_breaker=True)) == {b"a.bin"}
+
+
+def test_the_breaker_closes_by_itself(certificates: Certificates, session: Make, ledger: Ledger) -> None:
+    """After `within`, the next fetch is the probe."""
+    budget = {"attempts": 2, "first_wait": 0.001, "max_wait": 0.01}
+    with ScriptedServer(certificates) as gone:
+        gone.close()
+        short, long = (
+            session(port=gone.port, reconnect=budget | {"within": within}) for within in (0.05, 60.0)
+        )
+        with pytest.raises(ReconnectFailed):
+            short.run(names, name="list", tally=Tally())
+        wait_until(lambda: ledger.endpoints.is_tripped("bank") is None)
+        with pytest.raises(ReconnectFailed) as probe:
+            long.run(names, name="list", tally=Tally(heeds_breaker=True))
+    assert probe.value.args[1] == 2

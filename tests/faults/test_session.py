@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults import acts
 from tests.faults.scripted import ScriptedServer
-from tests.servers.certificates import Certificates
+from tests.faults.sessions import Make, names
 from tests.waiting import wait_until
 from workers import errors
 from workers.ftps.connection import Connection
@@ -23,49 +20,6 @@ from workers.ftps.errors import Refused
 from workers.janitor import Janitor
 from workers.ledger import Ledger
 from workers.session import Reason, Session, Tally
-from workers.settings import Endpoint
-
-Make = Callable[..., Session]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with closing(Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3", state_dir=tmp_path)) as ledger:
-        yield ledger
-
-
-@pytest.fixture
-def server(certificates: Certificates) -> Iterator[ScriptedServer]:
-    with ScriptedServer(certificates, files={b"/a.bin": b"a" * 200_000}) as server:
-        yield server
-
-
-@pytest.fixture
-def session(server: ScriptedServer, ledger: Ledger) -> Iterator[Make]:
-    """Makes sessions for the server; the waits between attempts are of a few milliseconds."""
-    made: list[Session] = []
-
-    def make(ledger: Ledger = ledger, **changes: Any) -> Session:
-        facts: dict[str, Any] = {
-            "name": "bank",
-            "host": server.host,
-            "port": server.port,
-            "user": server.user,
-            "password": server.password,
-            "ca_file": server.ca_file,
-            "reconnect": {"attempts": 4, "within": 60.0, "first_wait": 0.001, "max_wait": 0.01},
-        }
-        made.append(Session(Endpoint.model_validate(facts | changes), ledger))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-def names(line: Connection) -> set[bytes]:
-    with line.listing(b"/") as listing:
-        return {entry.name for entry in listing}
 
 
 def test_a_server_that_is_gone_is_reported_with_exact_counts(
@@ -351,46 +305,6 @@ def test_what_one_line_learns_of_the_server_the_next_one_knows(server: ScriptedS
     first.close()
     assert session().run(names, name="list", tally=tally) == {b"a.bin"}
     assert server.count("EPSV") == 1
-
-
-def test_an_endpoint_known_to_be_down_fails_a_fetch_at_once_and_a_poll_is_the_probe(
-    certificates: Certificates, session: Make, ledger: Ledger
-) -> None:
-    """Attempts 0 and the true counts, for every process; a line that is built closes the breaker."""
-    with ScriptedServer(certificates) as gone:
-        gone.close()
-        make = partial(session, port=gone.port, ca_file=gone.ca_file)
-        with pytest.raises(errors.ReconnectFailed) as poll:
-            make().run(names, name="list", tally=Tally())
-        assert (poll.value.args[1], poll.value.args[2]) == (4, 4)
-        with pytest.raises(errors.ReconnectFailed) as fetch:
-            make().run(names, name="list", tally=Tally(heeds_breaker=True))
-        endpoint, attempts, in_a_row, reconnects, _, last_error = fetch.value.args
-        assert (endpoint, attempts, in_a_row, reconnects) == ("bank", 0, 4, 0)
-        assert last_error.startswith("ConnectFailed: ")
-        with pytest.raises(errors.ReconnectFailed) as again:
-            make().run(names, name="list", tally=Tally())
-        assert (again.value.args[1], again.value.args[2]) == (4, 8), "a poll knocks all the same"
-    assert ledger.endpoints.is_tripped("bank")
-    session().run(names, name="list", tally=Tally())  # the server that is up, under the same name
-    assert ledger.endpoints.is_tripped("bank") is None
-    assert session().run(names, name="list", tally=Tally(heeds_breaker=True)) == {b"a.bin"}
-
-
-def test_the_breaker_closes_by_itself(certificates: Certificates, session: Make, ledger: Ledger) -> None:
-    """After `within`, the next fetch is the probe."""
-    budget = {"attempts": 2, "first_wait": 0.001, "max_wait": 0.01}
-    with ScriptedServer(certificates) as gone:
-        gone.close()
-        short, long = (
-            session(port=gone.port, reconnect=budget | {"within": within}) for within in (0.05, 60.0)
-        )
-        with pytest.raises(errors.ReconnectFailed):
-            short.run(names, name="list", tally=Tally())
-        wait_until(lambda: ledger.endpoints.is_tripped("bank") is None)
-        with pytest.raises(errors.ReconnectFailed) as probe:
-            long.run(names, name="list", tally=Tally(heeds_breaker=True))
-    assert probe.value.args[1] == 2
 
 
 def test_a_task_that_ends_without_a_line_tells_how_often_it_had_rebuilt_it(

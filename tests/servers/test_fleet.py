@@ -6,8 +6,8 @@ ledger is in PostgreSQL, as theirs has to be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,16 +22,22 @@ from tests.waiting import wait_until
 TIMES = {"tick_s": 0.3, "patience_s": 0.3, "kept_s": 1.0}
 
 
-def fleet_of(processes: int, site: Site, folder: Path, running: ExitStack) -> list[Member]:
-    """So many at work, on two hosts in turn."""
-    members = []
-    for number in range(processes):
-        host = f"host-{number % 2}"
-        state = {"TOWLINE_STATE_DIR": str(folder / host)}
-        members.append(running.enter_context(Member(site, environment=state, host=host, **TIMES)))
-    for member in members:
-        member.begin()
-    return members
+@contextmanager
+def at_work(
+    processes: int, server: FtpServer, folder: Path, most: int, towline: dict[str, str]
+) -> Iterator[tuple[Turnstile, list[Member]]]:
+    """So many at work, on two hosts in turn, who may have `most` lines; and the door all lines go through."""
+    with Turnstile(server.host, server.port) as door, ExitStack() as running:
+        endpoint = {"port": door.port, "max_sessions": most}
+        site = Site(folder, server, endpoint=endpoint, towline=towline)
+        members = []
+        for number in range(processes):
+            host = f"host-{number % 2}"
+            state = {"TOWLINE_STATE_DIR": str(folder / host)}
+            members.append(running.enter_context(Member(site, environment=state, host=host, **TIMES)))
+        for member in members:
+            member.begin()
+        yield door, members
 
 
 @pytest.mark.parametrize(
@@ -51,15 +57,8 @@ def test_lines_never_exceed_the_limit_and_none_starves(
     turns: int,
 ) -> None:
     """All have their turns, though each gives up after a moment and asks again only once a tick."""
-    server = start_server("vsftpd")
-    with Turnstile(server.host, server.port) as door, ExitStack() as fleet:
-        site = Site(
-            tmp_path,
-            server,
-            endpoint={"port": door.port, "max_sessions": most},
-            towline={"ledger": databases.make()},
-        )
-        members = fleet_of(processes, site, tmp_path, fleet)
+    towline = {"ledger": databases.make()}
+    with at_work(processes, start_server("vsftpd"), tmp_path, most, towline) as (door, members):
         wait_until(
             lambda: all(one.said["done"] >= turns for one in members), 170, what="all have their turns"
         )
@@ -76,15 +75,8 @@ def test_a_frozen_process_is_the_only_one_whose_line_is_too_many(
     start_server: Callable[..., FtpServer], databases: Databases, tmp_path: Path, most: int
 ) -> None:
     """The others go on once its lease is over, as only the clock tells; so does it, once it is thawed."""
-    server = start_server("vsftpd")
-    with Turnstile(server.host, server.port) as door, ExitStack() as fleet:
-        site = Site(
-            tmp_path,
-            server,
-            endpoint={"port": door.port, "max_sessions": most},
-            towline={"ledger": databases.make(), "lease": "10s"},
-        )
-        members = fleet_of(8, site, tmp_path, fleet)
+    towline = {"ledger": databases.make(), "lease": "10s"}
+    with at_work(8, start_server("vsftpd"), tmp_path, most, towline) as (door, members):
         wait_until(lambda: all(one.said["done"] > 1 for one in members), 240, what="all are at work")
         frozen = members[0]
         # In the very moment after a turn its line is still there; it is frozen with it, or just without.
