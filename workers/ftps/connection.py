@@ -34,6 +34,7 @@ from workers.ftps.peer import Peer
 from workers.ftps.states import State
 from workers.ftps.stream import ClearText
 from workers.ftps.tls import TlsFacts
+from workers.ftps.transfer import Transfer
 from workers.ftps.verbs import UNKNOWN_COMMAND
 
 __all__ = ["Connection", "Digest", "Listing", "Peer", "Stat"]
@@ -287,16 +288,16 @@ class Connection:
         expect = None if size is None else size - offset
         try:
             with self._line.operation():
-                data = self._line.begin("RETR", path, offset)
-                incoming = channel.Incoming(data, idle=self.peer.idle_timeout, expect=expect)
+                transfer = Transfer.begin(self._line, "RETR", path, offset)
+                incoming = channel.Incoming(transfer.stream, idle=self.peer.idle_timeout, expect=expect)
                 for block in incoming:
                     sink(block)
-                    self._line.keep_awake()
-                self._line.end_of_data()
+                    transfer.keep_awake()
+                transfer.end_of_data()
                 proven = incoming.end is None if expect is None else incoming.received == expect
                 if not proven and isinstance(incoming.end, NoAnswer):
                     raise TransferBroken(str(incoming.end), loss=incoming.end.loss)
-                self._line.final_reply("RETR", all_moved=proven)
+                transfer.final_reply(all_moved=proven)
                 if not proven:
                     due = "unknown" if expect is None else f"{expect} bytes"
                     raise TransferBroken(
@@ -339,25 +340,27 @@ class Connection:
         self, verb: str, path: bytes, source: Iterable[bytes | memoryview], offset: int, size: int | None
     ) -> int:
         with self._line.operation():
-            data = self._line.begin(verb, path, offset if verb == "STOR" else 0)
-            outgoing = channel.Outgoing(data, self._awake(source), idle=self.peer.idle_timeout)
+            transfer = Transfer.begin(self._line, verb, path, offset if verb == "STOR" else 0)
+            blocks = _awake(source, transfer)
+            outgoing = channel.Outgoing(transfer.stream, blocks, idle=self.peer.idle_timeout)
             outgoing.run()
             if outgoing.end is None:
-                channel.end_upload(data, self._line.control)
-            self._line.end_of_data()
+                channel.end_upload(transfer.stream, self._line.control)
+            transfer.end_of_data()
             if isinstance(outgoing.end, NoAnswer):
                 raise TransferBroken(str(outgoing.end), loss=outgoing.end.loss)
-            self._line.final_reply(verb, all_moved=outgoing.end is None)
+            transfer.final_reply(all_moved=outgoing.end is None)
             if outgoing.end is not None:
                 raise TransferBroken(f"after {outgoing.sent} bytes: {outgoing.end}")
             if size is not None and offset + outgoing.sent != size:
                 raise TransferBroken(f"{offset + outgoing.sent} bytes went over, due: {size}")
             return outgoing.sent
 
-    def _awake(self, source: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-        for block in source:
-            yield block
-            self._line.keep_awake()
-
     def _is_missing(self, path: bytes) -> bool:
         return self.features.size and self.stat([path]) == [None]
+
+
+def _awake(source: Iterable[bytes | memoryview], transfer: Transfer) -> Iterator[bytes | memoryview]:
+    for block in source:
+        yield block
+        transfer.keep_awake()

@@ -15,7 +15,7 @@ from workers.ftps.data import Incoming
 from workers.ftps.errors import Forbidden, LineLost, NoAnswer, Refused, TransferBroken
 from workers.ftps.line import Line
 from workers.ftps.listing import BadLines, Entry, LineSplitter, read_list, read_mlsd
-from workers.ftps.stream import Stream
+from workers.ftps.transfer import Transfer
 from workers.ftps.verbs import UNKNOWN_COMMAND
 
 MOST_LISTED = 1 << 30
@@ -83,20 +83,20 @@ def listing(line: Line, path: bytes, hear: Callable[[memoryview], object] | None
 
 def _begun(line: Line, verb: str, path: bytes, read: Read) -> Listing:
     with line.operation():
-        data = line.begin(verb, path)
-    return Listing(_rows(line, verb, data, read), line.die)
+        transfer = Transfer.begin(line, verb, path)
+    return Listing(_rows(line, verb, transfer, read), line.die)
 
 
-def _rows(line: Line, verb: str, data: Stream, read: Read) -> Generator[Entry, None, str | None]:
+def _rows(line: Line, verb: str, transfer: Transfer, read: Read) -> Generator[Entry, None, str | None]:
     """The entries of a listing under way; returns why it is not complete, None if it is."""
     bad = BadLines()
     with line.operation():
-        incoming = Incoming(data, idle=line.peer.idle_timeout)
+        incoming = Incoming(transfer.stream, idle=line.peer.idle_timeout)
         yield from read(bounded(incoming), bad)
-        line.end_of_data()
+        transfer.end_of_data()
         if isinstance(incoming.end, NoAnswer):
             raise TransferBroken(str(incoming.end), loss=incoming.end.loss)
-        reply = line.final_reply(verb, all_moved=False)
+        reply = transfer.final_reply(all_moved=False)
         if incoming.end is not None:
             raise TransferBroken(f"{verb}: {incoming.end}")
     return curtailed(reply, bad)

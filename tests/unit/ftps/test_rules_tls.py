@@ -35,7 +35,7 @@ def nowhere(_: memoryview) -> None:
 @contextmanager
 def unsecured(line: Connection) -> Iterator[ssl.SSLSocket]:
     """A TLS socket of the line's context, before its handshake."""
-    context = line._line._context
+    context = line._line.context
     assert context is not None
     ours, theirs = socket.socketpair()
     with (
@@ -90,7 +90,7 @@ def test_r7_two_lines_share_no_session(script: Script, connect: Connect) -> None
     """Each line has a context of its own: a shared cache gives random 425s (field note 18)."""
     server = script()
     one, other = connect(server), connect(server)
-    assert one._line._context is not other._line._context
+    assert one._line.context is not other._line.context
     assert not any(
         line._line.control.stream.tls is None or line._line.control.stream.tls.session_reused
         for line in (one, other)
@@ -144,7 +144,7 @@ def test_r7_the_session_that_is_offered_is_the_current_one(
 ) -> None:
     """Under TLS 1.3 it comes with what is read after the handshake: what was offered before is not kept."""
     line = connect(script())
-    context = line._line._context
+    context = line._line.context
     assert context is not None
     ours, theirs = socket.socketpair()
     with ThreadPoolExecutor(1) as other, unsecured(line) as data:

@@ -96,8 +96,8 @@ def test_r13_no_delay_on_both_channels(
     seen: list[int] = []
 
     def sink(_: memoryview) -> None:
-        assert inside._data is not None
-        seen.append(inside._data.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        assert inside.data is not None
+        seen.append(inside.data.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     line.retrieve(b"/x", sink, size=len(FILE))
     assert seen
