@@ -66,12 +66,13 @@ def receive(
     tally: Tally,
     go_on: Callable[[], None],
     progress: Callable[[int, int | None], None] | None = None,
+    followed: bool = False,
 ) -> None:
     """Fill `temp` with the whole file; it may hold the beginning already.
 
     go_on: called between blocks; whatever it raises stops the transfer and leaves here. progress: told the
-    bytes held and the whole size. Raises Changed, Missing, Refused, StoreRefused, and what `Session.run`
-    raises.
+    bytes held and the whole size. followed: another file will be next. Raises Changed, Missing, Refused,
+    StoreRefused, and what `Session.run` raises.
     """
     attempts, furthest = 0, temp.size
 
@@ -94,12 +95,12 @@ def receive(
         if temp.size and (size is None or temp.size > size or not line.features.rest_stream):
             temp.restart()
         try:
-            _retrieve(line, wanted.path, temp, size, sink)
+            _retrieve(line, wanted.path, temp, size, sink, followed=followed and attempts == 1)
         except Refused as refusal:
             if refusal.verb != "REST":
                 raise
             temp.restart()
-            _retrieve(line, wanted.path, temp, size, sink)
+            _retrieve(line, wanted.path, temp, size, sink, followed=False)
         except TransferBroken as broken:
             if broken.disowned or (temp.size == size and not broken.all_moved):
                 # As many bytes as there should be, and yet not proven to be these.
@@ -149,7 +150,13 @@ def _size_now(line: Connection, wanted: Wanted) -> int | None:
 
 
 def _retrieve(
-    line: Connection, path: bytes, temp: ReceivingTemp, size: int | None, sink: Callable[[memoryview], None]
+    line: Connection,
+    path: bytes,
+    temp: ReceivingTemp,
+    size: int | None,
+    sink: Callable[[memoryview], None],
+    *,
+    followed: bool,
 ) -> None:
     """RETR from the temp's end, or from a little before it, to see that it is the same file."""
     there = temp.tail(OVERLAP)
@@ -165,7 +172,8 @@ def _retrieve(
             sink(block)
 
     try:
-        line.retrieve(path, compare_then_sink, offset=temp.size - len(there), size=size)
+        offset = temp.size - len(there)
+        line.retrieve(path, compare_then_sink, offset=offset, size=size, followed=followed)
     except _Glued:
         # The line has died of this exception; the replay begins on a new one, at the beginning.
         temp.restart()

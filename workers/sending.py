@@ -78,10 +78,11 @@ class _Batch:
         """The story: take over, then send file by file and rename group by group."""
         crashpoint("claimed")
         try:
-            for claim, relative in self._take_over():
+            due = self._take_over()
+            for number, (claim, relative) in enumerate(due, 1):
                 if self._work.stop.begun:
                     break
-                self._send(claim, relative)
+                self._send(claim, relative, followed=number < len(due))
                 if is_full([one.file.size for one in self._group], self._group_began):
                     self._deposit()
         except (OperationFailed, Refused, StoreRefused):
@@ -140,7 +141,7 @@ class _Batch:
 
     # -- one file
 
-    def _send(self, claim: Claim, relative: bytes) -> None:
+    def _send(self, claim: Claim, relative: bytes, *, followed: bool) -> None:
         if not self._work.holds(claim.path_id):
             return
         self._ends.begin(claim)
@@ -162,7 +163,7 @@ class _Batch:
         try:
             if not _is_claimed_version(claim, file):
                 raise SourceChanged
-            self._upload(one)
+            self._upload(one, followed=followed)
             self._confirm(one)
         except SourceChanged:
             self._discard([one])
@@ -189,7 +190,7 @@ class _Batch:
                 self._group_began = time.monotonic()
             self._group.append(one)
 
-    def _upload(self, one: Sent) -> None:
+    def _upload(self, one: Sent, *, followed: bool) -> None:
         """All bytes into the temp; their number is asked of the whole group."""
         resumes = self._session.endpoint.resume_uploads
         store(
@@ -202,6 +203,7 @@ class _Batch:
             tally=self._tally,
             go_on=lambda: self._work.go_on(one.claim),
             prepare=lambda line: make_folders(line, self._route.remote, one.relative, self._made),
+            followed=followed,
         )
 
     def _confirm(self, one: Sent) -> None:

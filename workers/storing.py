@@ -60,13 +60,14 @@ def store(
     go_on: Callable[[], None],
     prepare: Callable[[Connection], None] = lambda _: None,
     progress: Callable[[int, int | None], None] | None = None,
+    followed: bool = False,
 ) -> int:
     """Send all bytes of a file to the temp `path`; `prove` is what shows that the server has them.
 
     shown: what the file is called in failures. resumes: go on with what is there; begun: an earlier upload of
     this very version may have left something. go_on: called between blocks; whatever it raises stops the
     upload and leaves here. prepare: done first on each line. progress: told the bytes sent and the whole
-    size. Returns how many bytes it went on from in the end.
+    size. followed: another file will be next. Returns how many bytes it went on from in the end.
     Raises SourceChanged, Refused, OSError of the source, and what `Session.run` raises. A 451 is Refused when
     it comes a second time: a full disk breaks each line that is built, wherever it is full.
     """
@@ -119,7 +120,7 @@ def store(
             else:
                 return
         began_at = 0
-        line.store(path, blocks(0), size=file.size)
+        line.store(path, blocks(0), size=file.size, followed=followed and attempts == 1)
 
     def blocks(offset: int) -> Iterator[memoryview]:
         sent = offset

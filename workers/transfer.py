@@ -72,10 +72,11 @@ class _Batch:
     def run(self) -> None:
         """The story: take over, then receive file by file and publish group by group."""
         crashpoint("claimed")
-        for claim, relative in self._take_over():
+        due = self._take_over()
+        for number, (claim, relative) in enumerate(due, 1):
             if self._work.stop.begun:
                 break
-            self._fetch(claim, relative)
+            self._fetch(claim, relative, followed=number < len(due))
             sizes = [one.temp.size for one in self._group]
             if is_full(sizes, self._group_began, self._store.group_bytes):
                 self._publish()
@@ -111,7 +112,7 @@ class _Batch:
 
     # -- one file
 
-    def _fetch(self, claim: Claim, relative: bytes) -> None:
+    def _fetch(self, claim: Claim, relative: bytes, *, followed: bool) -> None:
         if not self._work.holds(claim.path_id):
             return
         self._ends.begin(claim)
@@ -133,6 +134,7 @@ class _Batch:
                 temp,
                 tally=self._work.tally,
                 go_on=lambda: self._work.go_on(claim),
+                followed=followed,
             )
             if self._route.verify == "hash":
                 confirm(self._session, _wanted(claim), temp, tally=self._work.tally)

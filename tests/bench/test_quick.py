@@ -23,7 +23,7 @@ KIB, MIB = 2**10, 2**20
 LIMIT_S = 60.0
 
 # What was counted when this was written, and a little: a round trip, or a call in ten, more is a fall back.
-MOST_TRIPS_A_FILE = 5.4
+MOST_TRIPS_A_FILE = 4.4
 MOST_CALLS_A_MIB = 170
 """Two for a record of 16 KiB, its head and its body; the writing of whole blocks comes on top. 147 were
 counted, and 190 where each record is written by itself."""

@@ -124,6 +124,10 @@ class Talk:
         else:
             self.reply("500 What?")
 
+    def has_read(self, verb: bytes) -> bool:
+        """Whether this command has come together with the one being answered."""
+        return self._buffer.startswith(verb)
+
     def close(self) -> None:
         """FIN, without a TLS farewell."""
         self.running = False

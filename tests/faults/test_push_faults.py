@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.acts import answer, in_turn, receive, reset_line
+from tests.faults.acts import answer, in_turn, ordinary, receive, reset_line
 from tests.faults.dialogue import Talk
 from tests.faults.push import ASKED_RNFR, ASKED_RNTO, temps
 from tests.faults.scripted import ScriptedServer
@@ -46,6 +46,23 @@ def test_all_bytes_and_a_final_reply_that_refuses_are_sent_again(
     scripted.when("STOR", receive(final="451 Write error on the disk."), times=1)
     assert one.push().published == 1
     assert scripted.count("STOR") == 2
+
+
+def test_what_is_sent_again_asks_for_nothing_ahead(scripted: ScriptedServer, pushing: Open) -> None:
+    """The next file's port, asked for behind STOR, may be what the line died of."""
+    one = pushing()
+    one.ready(a=CONTENT, b=CONTENT, c=CONTENT)
+    ahead: list[bool] = []
+
+    def stor(talk: Talk, path: bytes) -> None:
+        ahead.append(talk.has_read(b"EPSV"))
+        broken = len(ahead) == 2
+        (in_turn(receive(final=None), reset_line) if broken else ordinary)(talk, path)
+
+    scripted.when("STOR", stor)
+    scripted.when("SIZE", answer("550 Not now."), times=1)
+    assert one.push().published == 3
+    assert ahead[:3] == [True, True, False]
 
 
 def test_a_broken_upload_begins_anew(scripted: ScriptedServer, pushing: Open) -> None:

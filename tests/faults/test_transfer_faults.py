@@ -93,6 +93,24 @@ def test_all_bytes_moved_and_the_reply_never_came(scripted: ScriptedServer, fetc
     assert one.tally.reconnects == 1
 
 
+def test_what_is_tried_again_asks_for_nothing_ahead(scripted: ScriptedServer, fetching: Open) -> None:
+    """The next file's port, asked for behind RETR, may be what the line died of, though it went well before."""
+    scripted.files = {b"/%c" % name: os.urandom(10_000) for name in b"abcd"}
+    ahead: list[tuple[bytes, bool]] = []
+
+    def retr(talk: Talk, path: bytes) -> None:
+        ahead.append((path, talk.has_read(b"EPSV")))
+        broken = path == b"/c" and ahead.count((path, True)) == 1 and ahead[-1][1]
+        (in_turn(transfer(share=0.5, final=None), reset_line) if broken else ordinary)(talk, path)
+
+    scripted.when("RETR", retr)
+    one = fetching(scripted)
+    one.poll()
+    assert one.fetch().published == 4
+    assert ahead == [(b"/a", True), (b"/b", True), (b"/c", True), (b"/c", False), (b"/d", False)]
+    assert one.files() == {path[1:].decode(): content for path, content in scripted.files.items()}
+
+
 def test_half_a_file_and_226_is_not_published(scripted: ScriptedServer, fetching: Open) -> None:
     """Half the data, FIN, `226`, each time: the file's own fault, counted; its neighbour arrives."""
     scripted.files = {b"/a": os.urandom(100_000), b"/b": b"small"}

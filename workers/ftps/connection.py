@@ -276,19 +276,26 @@ class Connection:
         return folder.listing(self._line, path, hear)
 
     def retrieve(
-        self, path: bytes, sink: Callable[[memoryview], object], *, offset: int = 0, size: int | None = None
+        self,
+        path: bytes,
+        sink: Callable[[memoryview], object],
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        followed: bool = False,
     ) -> int:
         """RETR, from `offset` on: every block goes to `sink` (the view is valid during the call only).
 
-        size: of the whole file, as known from elsewhere. Returns how many bytes came in this call, and only
-        when they are proven to be all (R8): acceptable final reply, and offset + bytes == size, or, where the
-        size is not known, a clean end of TLS. Raises Missing, Refused, TransferBroken; with its `all_moved`
-        set, everything came but the final reply.
+        size: of the whole file, as known from elsewhere. followed: another transfer will be next.
+        Returns how many bytes came in this call, and only when they are proven to be all (R8): acceptable
+        final reply, and offset + bytes == size, or, where the size is not known, a clean end of TLS. Raises
+        Missing, Refused, TransferBroken; with its `all_moved` set, everything came but the final reply.
         """
         expect = None if size is None else size - offset
         try:
             with self._line.operation():
-                transfer = Transfer.begin(self._line, "RETR", path, offset)
+                due = expect if followed else None
+                transfer = Transfer.begin(self._line, "RETR", path, offset, due=due)
                 incoming = channel.Incoming(transfer.stream, idle=self.peer.idle_timeout, expect=expect)
                 for block in incoming:
                     sink(block)
@@ -299,9 +306,9 @@ class Connection:
                     raise TransferBroken(str(incoming.end), loss=incoming.end.loss)
                 transfer.final_reply(all_moved=proven)
                 if not proven:
-                    due = "unknown" if expect is None else f"{expect} bytes"
+                    whole = "unknown" if expect is None else f"{expect} bytes"
                     raise TransferBroken(
-                        f"{incoming.received} bytes came, due: {due}; {incoming.end or 'a clean end'}"
+                        f"{incoming.received} bytes came, due: {whole}; {incoming.end or 'a clean end'}"
                     )
                 return incoming.received
         except Refused as refused:
@@ -311,14 +318,21 @@ class Connection:
             raise
 
     def store(
-        self, path: bytes, source: Iterable[bytes | memoryview], *, offset: int = 0, size: int | None = None
+        self,
+        path: bytes,
+        source: Iterable[bytes | memoryview],
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        followed: bool = False,
     ) -> int:
         """STOR, from `offset` on, of all blocks of `source`. Returns how many bytes went over in this call.
 
-        size: what the whole file must have in the end. The server's final reply decides (R9). Raises Refused,
-        TransferBroken; with its `all_moved` set, everything went over but the final reply never came.
+        size: what the whole file must have in the end. followed: another transfer will be next. The server's
+        final reply decides (R9). Raises Refused, TransferBroken; with its `all_moved` set, everything went
+        over but the final reply never came.
         """
-        return self._send("STOR", path, source, offset, size)
+        return self._send("STOR", path, source, offset, size, followed=followed)
 
     def append(
         self, path: bytes, source: Iterable[bytes | memoryview], *, offset: int, size: int | None = None
@@ -334,13 +348,22 @@ class Connection:
             raise TransferBroken(
                 f"{'an unknown number' if held is None else held} of {offset} bytes are there"
             )
-        return self._send("APPE", path, source, offset, size)
+        return self._send("APPE", path, source, offset, size, followed=False)
 
     def _send(
-        self, verb: str, path: bytes, source: Iterable[bytes | memoryview], offset: int, size: int | None
+        self,
+        verb: str,
+        path: bytes,
+        source: Iterable[bytes | memoryview],
+        offset: int,
+        size: int | None,
+        *,
+        followed: bool,
     ) -> int:
         with self._line.operation():
-            transfer = Transfer.begin(self._line, verb, path, offset if verb == "STOR" else 0)
+            rest = offset if verb == "STOR" else 0
+            due = size - offset if followed and size is not None else None
+            transfer = Transfer.begin(self._line, verb, path, rest, due=due)
             blocks = _awake(source, transfer)
             outgoing = channel.Outgoing(transfer.stream, blocks, idle=self.peer.idle_timeout)
             outgoing.run()

@@ -35,11 +35,12 @@ NEVER = frozenset({500, 501, 502, 504, 522})
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the server waits for the data connection. epsv: how it was asked."""
+    """Where the server waits for the data connection. epsv: how it was asked. told_at: monotonic time."""
 
     host: str
     port: int
     epsv: bool
+    told_at: float
 
 
 def ask_for_port(control: Control, *, epsv: bool, trusted: tuple[str, ...], timeout: float) -> Address:
@@ -48,13 +49,13 @@ def ask_for_port(control: Control, *, epsv: bool, trusted: tuple[str, ...], time
     The address in a 227 is ignored, unless it lies in one of the `trusted` networks: it is a private one as
     often as not, and may be somebody else's (field note 41).
     """
-    host = control.stream.host
     if epsv:
         reply = control.ask("EPSV", until=time.monotonic() + timeout)
         if not reply.refuses:
-            return Address(host, _port(_EPSV.search(reply.text), reply), True)
+            return extended(control, reply)
         if reply.code not in NEVER:
             raise TransferBroken(f"EPSV: {reply}")
+    host = control.stream.host
     reply = control.ask("PASV", until=time.monotonic() + timeout)
     if reply.refuses:
         raise refusal("PASV", reply) if reply.code >= 500 else TransferBroken(f"PASV: {reply}")
@@ -64,7 +65,12 @@ def ask_for_port(control: Control, *, epsv: bool, trusted: tuple[str, ...], time
         told = ".".join(str(int(part)) for part in match.groups()[:4])  # 010 is ten, as FTP counts
         if any(ip_address(told) in ip_network(network) for network in trusted):
             host = told
-    return Address(host, port, False)
+    return Address(host, port, False, time.monotonic())
+
+
+def extended(control: Control, reply: Reply) -> Address:
+    """What a 229 says (RFC 2428 §3). Raises ProtocolError."""
+    return Address(control.stream.host, _port(_EPSV.search(reply.text), reply), True, time.monotonic())
 
 
 def _port(match: re.Match[str] | None, reply: Reply) -> int:

@@ -7,6 +7,7 @@ RFC 959 §5.4, RFC 2228, RFC 2389, RFC 2640, RFC 4217.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from workers.ftps.control import Control, Reply
 from workers.ftps.errors import BadName, Capacity, ConnectFailed, LoginRefused, TlsRefused
@@ -19,8 +20,12 @@ _FULL = re.compile(
 # … and "530 Too many failed login attempts" is one.
 _ATTEMPTS = re.compile(r"attempt|fail|incorrect|password", re.I)
 
+# Who reads on while a transfer is under way, and drops its data channel for a new port. Known by its banner,
+# it need not be found out by a transfer that breaks.
+_READS_ON = re.compile(r"\bpyftpdlib\b", re.I)
 
-def greet(control: Control, until: float) -> None:
+
+def greet(control: Control, until: float) -> str:
     """Read the banner; 120 promises it for later. Raises Capacity (by 421: LineLost), ConnectFailed."""
     control.expect_greeting()
     reply = control.reply(until)
@@ -28,6 +33,7 @@ def greet(control: Control, until: float) -> None:
         reply = control.reply(until)
     if reply.refuses:
         raise (Capacity if _is_full(reply) else ConnectFailed)(f"greeted with: {reply}")
+    return reply.text
 
 
 def ask_for_tls(control: Control, until: float) -> None:
@@ -77,7 +83,9 @@ def protect(control: Control, until: float) -> None:
             raise _for_now_or_for_good(f"{verb} {argument.decode()}: {reply}", reply)
 
 
-def prepare(control: Control, encoding: str, known: Features | None, until: float) -> Features:
+def prepare(
+    control: Control, encoding: str, known: Features | None, until: float, *, banner: str
+) -> Features:
     """FEAT, OPTS UTF8 ON where it is offered, TYPE I for the connection's whole life (R11)."""
     # FEAT last: nothing but its own reply can be taken for it, so one reply too many is found at once.
     control.send_all([("TYPE", b"I"), ("FEAT", b"")], until=until)
@@ -88,6 +96,8 @@ def prepare(control: Control, encoding: str, known: Features | None, until: floa
         # What it can do otherwise would be forgotten, and each listing and time read differently.
         raise ConnectFailed(f"FEAT: {feat}")
     features = (Features() if feat.refuses else Features.from_feat(feat.lines)).with_learned(known)
+    if _READS_ON.search(banner):
+        features = replace(features, ports_ahead=False)
     if features.utf8 and encoding.lower().replace("-", "") == "utf8":
         # A refusal is harmless: RFC 2640 servers speak UTF-8 unasked, and OPTS UTF8 is older than it.
         control.ask("OPTS", b"UTF8 ON", until=until)

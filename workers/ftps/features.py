@@ -19,6 +19,8 @@ class Features:
     the command was refused for good, which FEAT does not say (learned; kept while `offered` stays the same).
     telnet: whether 0xFF in a name has to be sent twice, as Telnet has it (learned; None: not asked yet).
     rename_flights: whether renames of several files may leave together (`renaming`; learned, None as above).
+    ports_ahead: whether the next transfer's port may be asked for behind the command of this one (`transfer`;
+    learned, None as above).
     """
 
     offered: tuple[str, ...] = ()
@@ -32,6 +34,7 @@ class Features:
     eprt: bool = True
     telnet: bool | None = None
     rename_flights: bool | None = None
+    ports_ahead: bool | None = None
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -42,6 +45,7 @@ class Features:
             "MLSD is refused: LIST is sent": not self.mlsd and offers_mlsd(self.offered),
             "a byte 0xFF in a name is sent twice (Telnet)": self.telnet,
             "renames leave one by one": self.rename_flights is False,
+            "a data port is asked for when the transfer before has ended": self.ports_ahead is False,
         }
         return tuple(words for words, so in told.items() if so)
 
@@ -72,6 +76,7 @@ class Features:
             mlsd=self.mlsd and known.mlsd,
             telnet=known.telnet,
             rename_flights=known.rename_flights,
+            ports_ahead=known.ports_ahead,
         )
 
     def to_json(self) -> str:
@@ -88,6 +93,7 @@ class Features:
                 hashes=tuple(str(name) for name in told["hashes"]),
                 telnet=_known(told["telnet"]),
                 rename_flights=_known(told["rename_flights"]),
+                ports_ahead=_known(told["ports_ahead"]),
                 **{
                     name: bool(told[name])
                     for name in ("mlsd", "size", "mdtm", "rest_stream", "utf8", "epsv", "eprt")

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from workers.ftps import dialogue
 from workers.ftps.control import Control, Reply, command, concealed, refusal
+from workers.ftps.data import Address
 from workers.ftps.dialogue import secrets
 from workers.ftps.errors import (
     BadName,
@@ -41,6 +42,7 @@ class Line:
     """The inside of a `Connection`; what there is to know is described there.
 
     host: what certificates are held against. context: None without TLS. data: the channel of a `Transfer`.
+    port: where the next one goes, if that is known already.
     """
 
     def __init__(self, peer: Peer, wire: Callable[[str], None] | None = None) -> None:
@@ -55,6 +57,7 @@ class Line:
         self.host = peer.host.removesuffix(".")  # a certificate's names have no final dot
         self.context: ssl.SSLContext | None = None
         self.data: Stream | None = None
+        self.port: Address | None = None
         self._control: Control | None = None
         self._wire = wire
         self._secrets = secrets(peer.password, peer.encoding)
@@ -78,10 +81,10 @@ class Line:
         self.machine.step(Event.CONNECTED)
         if peer.tls == "implicit":
             self._secure(until)
-            dialogue.greet(self.control, until)
+            banner = dialogue.greet(self.control, until)
             self.machine.step(Event.GREETED)
         else:
-            dialogue.greet(self.control, until)
+            banner = dialogue.greet(self.control, until)
             self.machine.step(Event.GREETED)
             if peer.tls == "explicit":
                 dialogue.ask_for_tls(self.control, until)
@@ -96,7 +99,7 @@ class Line:
         else:
             dialogue.protect(self.control, until)
             self.machine.step(Event.PROTECTED)
-        self.features = dialogue.prepare(self.control, peer.encoding, known, until)
+        self.features = dialogue.prepare(self.control, peer.encoding, known, until, banner=banner)
         self.control.telnet = bool(self.features.telnet)
         self.machine.step(Event.PREPARED)
 

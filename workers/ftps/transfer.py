@@ -2,6 +2,14 @@
 
 RETR, STOR, APPE, MLSD and LIST are all made of it. The line keeps the data channel, so that it goes down with
 the line; what a failure means is decided here, once the control reply is known. RFC 959 §3.3, RFC 4217 §12.
+
+Where another transfer follows a small file's, the question for its port (EPSV) flies behind the command of
+this one: the answer comes with the final reply, which is a round trip less for each file. Most servers read
+one command at a time, and reach the EPSV when the transfer is over. Others read on meanwhile: they drop the
+data channel for a new port, or say 450 of the EPSV where the transfer's reply is due. Which kind a server is,
+its first transfer shows: until that has ended, with all its data and its replies in order, the server is
+taken for one that can't. Of a transfer whose replies are out of order nothing is believed, so the worst that
+comes of it is another try, and what is tried again asks for nothing ahead.
 """
 
 from __future__ import annotations
@@ -14,8 +22,8 @@ from dataclasses import replace
 
 from workers.ftps.active import Door
 from workers.ftps.control import Reply, command, refusal
-from workers.ftps.data import ask_for_port
-from workers.ftps.errors import ConnectFailed, Refused, TransferBroken, Transient
+from workers.ftps.data import ask_for_port, extended
+from workers.ftps.errors import ConnectFailed, ProtocolError, Refused, TransferBroken, Transient
 from workers.ftps.line import Line
 from workers.ftps.states import Event, State
 from workers.ftps.stream import Stream
@@ -25,27 +33,38 @@ from workers.ftps.tls import check_pins
 _EXPLANATION_S = 2.0
 # Replies that mean: the data channel failed, not the file. RFC 959 §4.2.2.
 _DATA_FAILED = frozenset({425, 426, 451})
+# Of a larger file a round trip is no share worth having; and one that takes long has NOOPs beside it (R7),
+# for which ProFTPD reads on: it would find the EPSV too early.
+SMALL = 1024 * 1024
+# A server may give up a port that nobody comes to; those that were looked at keep it for a minute and more.
+_PORT_KEPT_S = 10.0
 
 
 class Transfer:
     """A command under way. Inside an operation of its line, from the first to the last."""
 
-    def __init__(self, line: Line, verb: str) -> None:
+    def __init__(self, line: Line, verb: str, *, asks_ahead: bool) -> None:
         """Not for callers: `Transfer.begin` returns one whose data channel is secured."""
         self._line = line
         self._verb = verb
         self._nudged_at = 0.0
+        self._asks_ahead = asks_ahead
+        self._known = line.features.ports_ahead
 
     @classmethod
-    def begin(cls, line: Line, verb: str, path: bytes, offset: int = 0) -> Transfer:
+    def begin(
+        cls, line: Line, verb: str, path: bytes, offset: int = 0, *, due: int | None = None
+    ) -> Transfer:
         """A secured data channel, with `verb` begun on it: port, TCP, command, then 1xx and TLS together.
 
         We speak first in TLS, so nothing need be waited for: what we say lies there until the server asks.
         In active mode TCP comes after the 1xx, or whenever the server likes: the kernel lets it in. Then TLS.
+        due: so many bytes will move, and another transfer will be next; None: one of the two isn't known.
         Raises BadName, Refused, Transient.
         """
         command(verb, path)
-        transfer = cls(line, verb)
+        can = line.peer.active_ports is None and line.features.epsv and line.features.ports_ahead is not False
+        transfer = cls(line, verb, asks_ahead=can and due is not None and due <= SMALL)
         line.ask_for_telnet(path)
         line.machine.step(Event.PORT_WANTED)
         with contextlib.ExitStack() as listening:
@@ -58,7 +77,7 @@ class Transfer:
                     line.features = replace(line.features, eprt=False)
             transfer._ask(path, offset)
             if door is not None or line.context is None:
-                transfer._begun(line.control.reply(line.reply_deadline()))
+                transfer._begun(transfer._reply())
             if door is not None:
                 with transfer._explaining():
                     line.data = door.admit(time.monotonic() + line.peer.connect_timeout)
@@ -66,7 +85,7 @@ class Transfer:
             transfer._secure(line.context)
         line.machine.step(Event.DATA_SECURED)
         if line.state is State.AHEAD:
-            transfer._begun(line.control.reply(line.reply_deadline()))
+            transfer._begun(transfer._reply())
         transfer._nudged_at = time.monotonic()
         return transfer
 
@@ -79,11 +98,16 @@ class Transfer:
     # -- its beginning
 
     def _dialled(self) -> Stream:
-        """The data connection to the port that the server names."""
+        """The data connection to the port that the server names, or has named already."""
         line, peer = self._line, self._line.peer
-        address = ask_for_port(
-            line.control, epsv=line.features.epsv, trusted=peer.trust_pasv_address, timeout=peer.reply_timeout
-        )
+        address, line.port = line.port, None
+        if address is None or time.monotonic() - address.told_at > _PORT_KEPT_S:
+            address = ask_for_port(
+                line.control,
+                epsv=line.features.epsv,
+                trusted=peer.trust_pasv_address,
+                timeout=peer.reply_timeout,
+            )
         if not address.epsv and line.features.epsv:
             line.features = replace(line.features, epsv=False)
         try:
@@ -92,17 +116,67 @@ class Transfer:
             raise TransferBroken(str(error)) from error
 
     def _ask(self, path: bytes, offset: int) -> None:
-        """Send the command itself."""
+        """Send the command itself, and what flies with it: in one TLS record, or a server would find the
+        second command on its socket while it is at the first."""
         line = self._line
         if offset:
             reply = line.control.ask("REST", str(offset).encode(), until=line.reply_deadline())
             if reply.refuses:
                 raise refusal("REST", reply)
-        line.control.send(self._verb, path, until=line.reply_deadline())
+        commands = [(self._verb, path)]
+        if self._asks_ahead:
+            commands.append(("EPSV", b""))
+            if self._known is None:
+                self._learn(can=False)
+        line.control.send_all(commands, until=line.reply_deadline())
         line.machine.step(Event.SENT)
+
+    def _reply(self, until: float | None = None) -> Reply:
+        """The next reply. Raises Transient."""
+        with self._in_order():
+            return self._line.control.reply(self._line.reply_deadline() if until is None else until)
+
+    @contextlib.contextmanager
+    def _in_order(self) -> Iterator[None]:
+        """Around what reads replies: a server that confuses them is not asked ahead again."""
+        try:
+            yield
+        except ProtocolError:
+            if self._asks_ahead:
+                self._learn(can=False)
+            raise
+
+    def _take_port(self, final: Reply, *, all_moved: bool = False) -> None:
+        """What the EPSV behind the command is answered, once the command has its final reply.
+
+        That one is not believed where the replies turn out to be confused, nor a refusal where it can't be
+        known whose it was: TransferBroken. A success that the line dies of stands.
+        """
+        if not self._asks_ahead:
+            return
+        line = self._line
+        try:
+            reply = self._reply()
+            with self._in_order():
+                line.port = None if reply.refuses else extended(line.control, reply)
+        except Transient as lost:
+            if final.refuses or isinstance(lost, ProtocolError):
+                why = f"{self._verb}: {final}; then: {lost}"
+                raise TransferBroken(why, loss=lost.loss, all_moved=all_moved) from lost
+            line.die(lost)
+            return
+        if final.refuses and final.code not in _DATA_FAILED:
+            self._learn(can=self._known)  # nothing moved, so nothing is known that was not known before
+        else:
+            self._learn(can=all_moved and not final.refuses)
+
+    def _learn(self, *, can: bool | None) -> None:
+        """Whether the server bears to be asked ahead; kept from here on, whatever the line dies of."""
+        self._line.features = replace(self._line.features, ports_ahead=can)
 
     def _begun(self, reply: Reply) -> None:
         if reply.refuses:
+            self._take_port(reply)
             raise self._refusal(reply)
         self._line.machine.step(Event.BEGUN)
 
@@ -129,11 +203,15 @@ class Transfer:
                 wants = data.shake_hands()
             if not wants:
                 return
-            while woken and (reply := control.overheard()) is not None:
+            while woken and (reply := self._overheard()) is not None:
                 self._begun(reply)
                 until = line.reply_deadline()
             with self._explaining():
                 woken = data.wait(wants, until, beside=None if control.keeps_reply else control.stream)
+
+    def _overheard(self) -> Reply | None:
+        with self._in_order():
+            return self._line.control.overheard()
 
     @contextlib.contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -142,9 +220,10 @@ class Transfer:
             yield
         except Transient as failure:
             until = time.monotonic() + _EXPLANATION_S
-            reply = self._line.control.reply(until)
+            reply = self._reply(until)
             while reply.preliminary:
-                reply = self._line.control.reply(until)
+                reply = self._reply(until)
+            self._take_port(reply)
             why = self._refusal(reply) if reply.refuses else TransferBroken(str(failure))
             raise why from failure
 
@@ -152,6 +231,8 @@ class Transfer:
 
     def keep_awake(self) -> None:
         """Called between blocks: NOOP when it is time, for firewalls that forget silent connections."""
+        if self._asks_ahead:
+            return  # it is a small file
         line = self._line
         every, now = line.peer.noop_every, time.monotonic()
         if every is not None and now - self._nudged_at >= every:
@@ -170,15 +251,17 @@ class Transfer:
         """
         line, control = self._line, self._line.control
         try:
-            reply = control.reply(line.reply_deadline())
+            reply = self._reply()
         except Transient as lost:
             raise TransferBroken(
                 f"{self._verb}: no final reply: {lost}", loss=lost.loss, all_moved=all_moved
             ) from lost
-        try:
-            control.settle_asides(until=line.reply_deadline())
-        except Transient as lost:
-            line.die(lost)
+        self._take_port(reply, all_moved=all_moved)
+        if line.state is not State.DEAD:
+            try:
+                control.settle_asides(until=line.reply_deadline())
+            except Transient as lost:
+                line.die(lost)
         if reply.refuses:
             raise self._refusal(reply, all_moved=all_moved)
         if line.state is not State.DEAD:

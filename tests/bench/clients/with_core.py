@@ -22,13 +22,20 @@ def one_line(job: Job, number: int) -> None:
         with line.listing(job.remote.encode()) as listing:
             for entry in listing:
                 sys.stdout.buffer.write(entry.name + b"\n")
-    for name in job.share(number):
-        local, remote = job.local / name, job.path(name).encode()
+        line.close()
+        return
+    share = job.share(number)
+    sizes = {}
+    if job.direction == "down":
+        with line.listing(job.remote.encode()) as listing:
+            sizes = {entry.name: entry.size for entry in listing}
+    for at, name in enumerate(share, 1):
+        local, remote, followed = job.local / name, job.path(name).encode(), at < len(share)
         if job.direction == "down":
             with local.open("wb") as file:
-                line.retrieve(remote, file.write)
+                line.retrieve(remote, file.write, size=sizes[name.encode()], followed=followed)
         else:
-            line.store(remote, blocks(local), size=local.stat().st_size)
+            line.store(remote, blocks(local), size=local.stat().st_size, followed=followed)
     line.close()
 
 

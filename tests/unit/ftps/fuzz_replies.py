@@ -107,7 +107,7 @@ def consult(replies: list[Reply]) -> None:
         with contextlib.suppress(FtpsError):
             log_in(_control(rest), "ü", "hunter2", "utf-8", 0.0)
         with contextlib.suppress(FtpsError):
-            prepare(_control(rest), "utf-8", None, 0.0)
+            prepare(_control(rest), "utf-8", None, 0.0, banner="")
 
 
 def _written(reply: Reply) -> bytes:
