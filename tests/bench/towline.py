@@ -50,8 +50,10 @@ def _run(job: Job, more: Mapping[str, Any]) -> Command:
         command = _command(job, more, "run", ROUTE, "--sessions", str(job.lines))
     _once(_command(job, more, "routes"), job.scratch)  # makes the ledger, which users have already
     if job.work.direction == "poll":
-        # `backlog = "new"`: what the first complete listing holds is known from then on, and not fetched.
-        _once(command, job.scratch)
+        # `backlog = "new"`: what the first complete listing holds is known from then on, and not fetched. The
+        # second look is the last that compares each entry (decisions/0013): the polls behind it are alike.
+        for _ in range(2):
+            _once(command, job.scratch)
     return command
 
 
