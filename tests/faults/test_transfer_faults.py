@@ -94,7 +94,7 @@ def test_all_bytes_moved_and_the_reply_never_came(scripted: ScriptedServer, fetc
 
 
 def test_what_is_tried_again_asks_for_nothing_ahead(scripted: ScriptedServer, fetching: Open) -> None:
-    """The next file's port, asked for behind RETR, may be what the line died of, though it went well before."""
+    """The next port, asked for behind RETR, may be what the line died of, though it went well before."""
     scripted.files = {b"/%c" % name: os.urandom(10_000) for name in b"abcd"}
     ahead: list[tuple[bytes, bool]] = []
 
