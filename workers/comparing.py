@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from workers.looking import Listed
 
 
-def nothing_new(ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules) -> bool:
-    """Whether this is the listing of last time, and nothing waits; the poll is ended then."""
+def nothing_new(ledger: Ledger, poll: Poll, listed: Listed, rules: detect.Rules) -> int | None:
+    """How many entries there are, where this is the listing of last time, and nothing waits.
+
+    The poll is ended then. None: something may be new.
+    """
     mark = _mark(poll, listed, rules)
-    return mark is not None and poll.marked and ledger.polls.confirm(poll, mark, listed=listed.count)
+    return ledger.polls.confirm(poll, mark) if mark is not None and poll.marked else None
 
 
 def _mark(poll: Poll, listed: Listed, rules: detect.Rules) -> str | None:
@@ -53,7 +56,7 @@ def compare(
         complete=whole,
         first=ledger.routes.get(poll.route).first_complete_at is None,
     )
-    if (doubt := decision.doubt(listed.count)) is not None:
+    if (doubt := decision.doubt(len(listed.entries))) is not None:
         decision, whole = decision.without_losses(), False
         listed = replace(listed, complete=False, reason=doubt)
     ledger.polls.apply(
@@ -61,7 +64,7 @@ def compare(
         decision.changes,
         complete=listed.complete,
         reason=listed.reason,
-        listed=listed.count,
+        listed=len(listed.entries),
         mark=_mark(poll, listed, rules) if whole else None,
     )
     return listed, decision.next_look_in

@@ -43,15 +43,10 @@ class Listed:
     entries: list[Entry]
     complete: bool
     reason: str | None
-    left_out: int = 0
-    """Entries that were counted and not kept, since there were more than `look` was to keep: then all."""
+    more: bool = False
+    """There were more entries than `look` was to keep, and none of them is here."""
     digest: str | None = None
     """The same for two looks to which the server has told the very same; None: not taken."""
-
-    @property
-    def count(self) -> int:
-        """How many entries there were."""
-        return len(self.entries) + self.left_out
 
 
 def look(
@@ -66,9 +61,9 @@ def look(
     """List a folder, and the folders below it down to `depth` levels.
 
     enters: whether a folder, by its path below `folder`, is to be listed at all. keep: of a listing with more
-    entries than this only its digest is wanted, and its memory is not spent. Raises `ftps.errors.Missing`
-    or `Forbidden` where the folder itself can't be listed (`Refused` where nobody can tell which), and what
-    `Session.run` raises.
+    entries than this only its digest is wanted: neither memory nor, in a single folder, time is spent on
+    them. Raises `ftps.errors.Missing` or `Forbidden` where the folder itself can't be listed (`Refused` where
+    nobody can tell which), and what `Session.run` raises.
     """
     walk = _Walk(folder, depth, enters, session.progress, sys.maxsize if keep is None else keep)
     session.run(walk.go_on, name=f"list {printable(folder)}", tally=tally)
@@ -130,6 +125,11 @@ class _Content:
         """Whether such entries, met again, are the same folder: `x/x` made by one command look alike, too."""
         return bool(self.folders) and (self._files or self._unique)
 
+    def hear(self, block: memoryview) -> bool:
+        """The next bytes, as the server wrote them; whether that is all that is wanted of them."""
+        self.digest.update(block)
+        return not self._deep and not self.kept
+
     def add(self, chunk: list[Entry]) -> None:
         """The next entries."""
         if self._deep:
@@ -179,7 +179,7 @@ class _Walk:
             self._entries,
             not reasons,
             "; ".join(reasons) or None,
-            self._count - len(self._entries),
+            not self._kept,
             self._digest.hexdigest(),
         )
 
@@ -195,7 +195,7 @@ class _Walk:
         content = _Content(self._depth > 0, self._keep - len(self._entries) if self._kept else 0)
         content.digest.update(line.peer.zone.encode())  # by it the times of LIST are read
         try:
-            with line.listing(path, hear=content.digest.update) as listing:
+            with line.listing(path, hear=content.hear) as listing:
                 while chunk := list(islice(listing, _CHUNK)):
                     content.add(chunk)
         except Refused as refused:

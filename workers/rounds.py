@@ -108,7 +108,10 @@ def _list_and_compare(
     try:
         began = time.monotonic()
         rules = detect.Rules.of(route, encoding=session.endpoint.encoding)
-        keep = KEPT if under_way.marked else None
+        keep = None
+        if under_way.marked:
+            # Of what is too long once more no entries need be made.
+            keep = KEPT if (before.listed_count or 0) <= KEPT else 0
         listed = (
             _listed(process, route, rules, tally, keep)
             if route.direction == "pull"
@@ -117,13 +120,15 @@ def _list_and_compare(
         counted.update(metrics.of_listing(route.name, time.monotonic() - began))
         crashpoint("listed")
         next_look_in = None
-        if not nothing_new(ledger, under_way, listed, rules):
-            if listed.left_out:
+        count = nothing_new(ledger, under_way, listed, rules)
+        if count is None:
+            if listed.more:
                 listed = _listed(process, route, rules, tally)
             # A second look before anything counts as gone.
-            whole = listed.complete and not has_shrunk(before.listed_count, listed.count)
+            whole = listed.complete and not has_shrunk(before.listed_count, len(listed.entries))
             ask = partial(_stats, process, route, tally=tally) if route.direction == "pull" else None
             listed, next_look_in = compare(ledger, under_way, listed, rules, whole=whole, ask=ask)
+            count = len(listed.entries)
     except StalePoll:
         # This poll froze, and another has listed the folder since: its listing counts, this one does not.
         return Skipped(route.name, "polling")
@@ -140,7 +145,7 @@ def _list_and_compare(
         ledger.routes.taken_again(route.name)  # nothing waits for room any more
     return Polled(
         route.name,
-        listed.count,
+        count,
         listed.complete,
         listed.reason,
         counts.ready,
@@ -160,7 +165,7 @@ def _listed(
         raise errors.PermissionRefused(route.endpoint, folder, str(refusal)) from refusal
     except Refused as refusal:
         raise errors.ListingFailed(route.name, f"{folder}: {refusal}") from refusal
-    if not listed.complete and not listed.count:
+    if not (listed.complete or listed.entries or listed.more):
         raise errors.ListingFailed(route.name, f"{folder}: {listed.reason}")
     return listed
 

@@ -13,7 +13,8 @@ from tests.servers.server import FtpServer
 from tests.servers.test_detection import put, states
 from tests.servers.test_rounds import Begin, begin, fetched, polled
 from tests.waiting import wait_until
-from workers import rounds
+from workers import looking, rounds
+from workers.ftps.entry import Entry
 from workers.ledger.polls import Polls
 from workers.process import Process
 
@@ -170,3 +171,31 @@ def test_a_large_folder_is_listed_once_more_where_something_is_new(
     put(server, "5.xml")
     found = polled(process, route)
     assert (found.listed, found.ready) == (6, 6)
+
+
+def test_of_a_large_folder_that_is_quiet_no_entries_are_made(
+    server: FtpServer, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But those that come with the first thousand; and what changes behind those is seen all the same."""
+    made = 0
+    add = looking._Content.add
+
+    def counted(self: looking._Content, chunk: list[Entry]) -> None:
+        nonlocal made
+        made += len(chunk)
+        add(self, chunk)
+
+    monkeypatch.setattr(looking._Content, "add", counted)
+    monkeypatch.setattr(rounds, "KEPT", 100)
+    process, route = begin(backlog="new")
+    for number in range(5000):
+        put(server, f"{number:04}.xml")
+    for most in (5000, 5000, 2500, 2500):
+        made = 0
+        found = polled(process, route)
+        assert (found.listed, found.complete, found.ready) == (5000, True, 0)
+        assert made <= most
+    put(server, "4999.xml", b"another version of it")
+    put(server, "5000.xml")
+    found = polled(process, route)
+    assert (found.listed, found.ready) == (5001, 2)

@@ -268,8 +268,8 @@ class Connection:
 
     # -- transfers
 
-    def listing(self, path: bytes, *, hear: Callable[[memoryview], object] | None = None) -> Listing:
-        """The folder at `path`, by MLSD or else LIST. hear: is given its bytes as well, as they come.
+    def listing(self, path: bytes, *, hear: folder.Hear | None = None) -> Listing:
+        """The folder at `path`, by MLSD or else LIST. hear: is given its bytes as well.
 
         Raises Refused here; a listing that breaks off raises TransferBroken while it is iterated.
         """

@@ -25,6 +25,8 @@ _CURTAILED = ("truncated", "failed to open", "permission denied")
 
 Read = Callable[[Iterable[memoryview], BadLines], Iterator[Entry]]
 """What makes entries of a listing's bytes."""
+Hear = Callable[[memoryview], bool | None]
+"""Is given a listing's bytes as they come; True: no entries are to be made of these, nor of what follows."""
 
 
 class Listing:
@@ -68,7 +70,7 @@ class Listing:
         self.complete = self.reason is None
 
 
-def listing(line: Line, path: bytes, hear: Callable[[memoryview], object] | None) -> Listing:
+def listing(line: Line, path: bytes, hear: Hear | None) -> Listing:
     """`Connection.listing`."""
     if line.features.mlsd:
         try:
@@ -156,15 +158,20 @@ def bounded(blocks: Iterable[memoryview]) -> Iterator[memoryview]:
         yield block
 
 
-def overheard(read: Read, hear: Callable[[memoryview], object] | None) -> Read:
-    """The same reading, each block of which is given to `hear` first."""
+def overheard(read: Read, hear: Hear | None) -> Read:
+    """The same reading, each block of which is given to `hear` first; see there."""
     if hear is None:
         return read
 
     def passed_on(blocks: Iterable[memoryview]) -> Iterator[memoryview]:
+        in_line = True  # whether the last line that was passed on may go on in the next block
         for block in blocks:
-            hear(block)
-            yield block
+            if not hear(block):
+                yield block
+            elif in_line:
+                end = bytes(block).find(b"\n") + 1
+                in_line = not end
+                yield block[:end] if end else block
 
     return lambda blocks, bad: read(passed_on(blocks), bad)
 

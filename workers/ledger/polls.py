@@ -125,18 +125,20 @@ class Polls:
                 )
         return found
 
-    def confirm(self, poll: Poll, mark: str, *, listed: int) -> bool:
-        """End a poll whose listing has this mark, if that says that nothing is new; whether it does.
+    def confirm(self, poll: Poll, mark: str) -> int | None:
+        """End a poll whose complete listing has this mark, if that says that nothing is new.
 
-        The listing was complete, and had so many entries. Raises `StalePoll`.
+        Returns how many entries it has: as many as the one that left the mark. None: something may be new.
+        Raises `StalePoll`.
         """
         with self._database.write() as connection:
             row = self._still_newest(connection, poll)
             now = self._database.now(connection)
             if not marks.holds(connection, row, mark, now):
-                return False
+                return None
+            listed: int = row.listed_count
             self._end(connection, poll, row, now, complete=True, reason=None, listed=listed)
-            return True
+            return listed
 
     def apply(
         self,

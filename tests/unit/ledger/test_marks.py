@@ -15,16 +15,16 @@ MARK = "a" * 64
 
 def quiet(scene: Scene, mark: str = MARK) -> None:
     """A poll that compared a complete listing, and found nothing to write."""
-    scene.ledger.polls.apply(begun(scene.ledger), [], complete=True, reason=None, listed=1, mark=mark)
+    scene.ledger.polls.apply(begun(scene.ledger), [], complete=True, reason=None, listed=7, mark=mark)
 
 
 def nothing_new(scene: Scene, mark: str = MARK) -> bool:
     """Whether a listing with this mark needs no comparing; the poll is ended either way."""
     poll = begun(scene.ledger)
-    said = scene.ledger.polls.confirm(poll, mark, listed=7)
-    if not said:
+    count = scene.ledger.polls.confirm(poll, mark)
+    if count is None:
         scene.ledger.polls.failed(poll, "compared")
-    return said
+    return count is not None
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def settled(scene: Scene, clock: Clock) -> Scene:
 
 
 def test_the_same_listing_again_has_nothing_new(settled: Scene, clock: Clock) -> None:
-    """As often as it comes; the route's times say that it was listed, completely, and how many entries."""
+    """As often as it comes; the route's times say that it was listed, completely, and its size."""
     for _ in range(3):
         assert nothing_new(settled)
         clock.pass_(600)
@@ -143,7 +143,7 @@ def test_a_poll_that_froze_confirms_nothing(settled: Scene, clock: Clock) -> Non
     clock.pass_(2)
     assert nothing_new(settled)
     with pytest.raises(StalePoll):
-        settled.ledger.polls.confirm(frozen, MARK, listed=1)
+        settled.ledger.polls.confirm(frozen, MARK)
 
 
 def test_what_is_known_can_be_asked_for_by_name(scene: Scene) -> None:
