@@ -12,6 +12,7 @@ where other programs want the processors too, the clock tells of them.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -232,6 +233,7 @@ def measured(process: Process, route: Route, rows: int, small: Ledger) -> list[F
 
     history(small, target, min(rows, 1000))
     history(ledger, target, rows)
+    os.sync()  # else the disk is still at a million rows while it is asked for an fsync, of either ledger
     cheap, dear = new_file([small, ledger], target, "new")
     first = spent(poll)
     claim = claim_ms(ledger, target)
