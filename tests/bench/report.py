@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
@@ -59,11 +60,16 @@ def _profiles(results: Results) -> str:
     rows = {one.row.id: one.row for one in verdicts(results) if one.reached is False and one.row is not None}
     parts = []
     for row in rows.values():
-        profile = row.told["entrants"][RUN].get("profile") or {}
-        shown = [(f"`{place}`", f"{part:.0%}") for place, part in list(profile.items())[:MOST_PLACES]]
+        profile: dict[str, float] = row.told["entrants"][RUN].get("profile") or {}
+        shown = [(f"`{place}`", f"{part:.0%}") for place, part in largest(profile)]
         told = table(["place", "of the time"], shown) if shown else "(not sampled)"
         parts.append(f"### {row.told['title']}, {where(row)}\n\n{told}")
     return "\n\n".join(parts) or "Every bar that was measured in turns is reached."
+
+
+def largest(profile: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The places that took most of the time, the first of them first; a file of results has them by name."""
+    return sorted(profile.items(), key=itemgetter(1), reverse=True)[:MOST_PLACES]
 
 
 def _contests(results: Results) -> str:

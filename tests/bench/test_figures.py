@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from tests.bench.figures import ratio, spread
+from tests.bench.report import largest
 
 
 def test_a_ratio_compares_neighbours() -> None:
@@ -36,3 +37,12 @@ def test_the_spread_is_the_quartiles_distance_over_the_median() -> None:
     assert spread([4.0]) == 0.0
     assert spread([2.0, 2.0, 2.0]) == 0.0
     assert spread([1.0, 2.0, 3.0]) == 0.5
+
+
+def test_a_profile_begins_with_what_took_longest() -> None:
+    """In whatever order it was kept; what took next to nothing is not shown."""
+    profile = {f"place {number}": number / 100 for number in range(20)}
+    shown = largest(profile)
+    assert shown[0] == ("place 19", 0.19)
+    assert [part for _, part in shown] == sorted(profile.values(), reverse=True)[: len(shown)]
+    assert len(shown) < len(profile)
