@@ -112,7 +112,13 @@ class Line:
         return [Stat(len(file.body), file.modified, 1.0) if file is not None else None for file in found]
 
     def retrieve(
-        self, path: bytes, sink: Callable[[memoryview], None], *, offset: int = 0, size: int | None = None
+        self,
+        path: bytes,
+        sink: Callable[[memoryview], None],
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        followed: bool = False,
     ) -> int:
         """RETR in two blocks. A file that is rewritten between them goes on with its new bytes."""
         moved = offset
