@@ -18,7 +18,7 @@ from workers.errors import StoreRefused
 from workers.ledger import temp_name
 from workers.stores import boot
 from workers.stores.local import LocalFolder
-from workers.stores.temp import Temp, TooLarge
+from workers.stores.temp import WRITE_BACK, Temp, TooLarge
 
 
 @pytest.mark.usefixtures("descriptors")
@@ -38,6 +38,33 @@ def test_a_file_is_published_whole_with_its_mode_and_time(store: LocalFolder, ro
     assert temp.sha256 == hashlib.sha256(b"hello world").hexdigest()
     assert (stat.S_IMODE(facts.st_mode), facts.st_mtime) == (0o640, 1_600_000_000.5)
     assert names(root) == {b"a.xml"}
+
+
+def test_a_large_file_is_on_its_way_to_the_disk_while_it_comes(
+    store: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Piece by piece, none left out but the last: the sync at the end finds little left to do."""
+    begun: list[tuple[int, int]] = []
+    advise = os.posix_fadvise
+
+    def noted(file: int, offset: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED, "the one by which Linux begins to write"
+        begun.append((offset, offset + length))
+        advise(file, offset, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", noted)
+    block, content = bytes(range(256)) * 4096, hashlib.sha256()
+    temp = store.open_temp(b"a", TEMP, resume=False)
+    for _ in range(3 * WRITE_BACK // len(block) - 1):
+        temp.write(block)
+        content.update(block)
+    assert begun == [(0, WRITE_BACK), (WRITE_BACK, 2 * WRITE_BACK)]
+    assert temp.sha256 == content.hexdigest()
+    assert temp.tail(len(block)) == block
+    temp.restart()
+    temp.write(block)
+    assert len(begun) == 2
+    temp.discard()
 
 
 def test_a_resumed_temp_knows_its_size_and_digest(store: LocalFolder) -> None:

@@ -118,7 +118,7 @@ class Line:
         *,
         offset: int = 0,
         size: int | None = None,
-        followed: bool = False,
+        **_: object,
     ) -> int:
         """RETR in two blocks. A file that is rewritten between them goes on with its new bytes."""
         moved = offset
