@@ -16,6 +16,9 @@ from tests.servers.server import FtpServer
 
 LIMIT_S = 120.0
 
+SLOW = 1_000_000.0
+"""Bytes a second, of a proxy's data lines: 60 MB then last as long as a test needs to interrupt them."""
+
 # Lines that can't be built are given up within the second; tests have no time for the defaults.
 QUICK = 'reconnect = { attempts = 3, within = "20s", first_wait = "10ms", max_wait = "20ms" }'
 

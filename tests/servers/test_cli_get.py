@@ -17,6 +17,7 @@ from tests.servers.server import FtpServer
 from tests.servers.test_recursion import TREE, plant, under
 from tests.waiting import wait_until
 from workers.cli import main
+from workers.stores.temp import Temp
 
 StartServer = Callable[..., FtpServer]
 SAMPLE = ["vsftpd", *(pytest.param(name, marks=pytest.mark.long) for name in NAMES if name != "vsftpd")]
@@ -107,21 +108,29 @@ def all_of(screen: int) -> str:
     return drawn.decode()
 
 
-def test_a_file_that_changes_meanwhile_ends_with_5(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_file_that_changes_meanwhile_ends_with_5(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked again, the server tells another time: nothing lands, nothing is kept, and the words say why."""
     site = Site(tmp_path / "site", start_server("pyftpdlib"))
     target = tmp_path / "target"
     target.mkdir()
     big = site.out / "big.bin"
     with big.open("wb") as file:
-        file.truncate(400_000_000)
+        file.truncate(3_000_000)
     os.utime(big, (1_600_000_000, 1_600_000_000))
-    with site.started("get", "bank", "/out/big.bin", str(target)) as getting:
-        wait_until(lambda: any(path.stat().st_size for path in target.glob(".towline-get-*")))
+    monkeypatch.setenv("BANK_PASSWORD", site.password)
+    write = Temp.write
+
+    def touched_meanwhile(temp: Temp, block: memoryview | bytes) -> None:
         os.utime(big, (1_700_000_000, 1_700_000_000))
-        told = getting.communicate(timeout=LIMIT_S)[1]
-    assert getting.returncode == 5, told
-    assert "/out/big.bin changed while it was being fetched" in told
+        write(temp, block)
+
+    monkeypatch.setattr(Temp, "write", touched_meanwhile)
+    command = ["get", "bank", "/out/big.bin", str(target), "--config", str(site.config)]
+    told = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert told.exit_code == 5, told.output
+    assert "/out/big.bin changed while it was being fetched" in told.stderr
     assert list(target.iterdir()) == []
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.faults.proxy import CuttingProxy
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
-from tests.servers.command import LIMIT_S, Site
+from tests.servers.command import LIMIT_S, SLOW, Site
 from tests.servers.kinds import NAMES, OFFERS, resumes_data
 from tests.servers.server import FtpServer, TlsMode, TlsVersion
 from tests.waiting import wait_until
@@ -119,28 +120,32 @@ def test_get_goes_on_where_it_was_interrupted(start_server: StartServer, tmp_pat
     One byte of what was kept is falsified: that it still is in the end proves that it was not sent again.
     """
     server = start_server("pyftpdlib")
-    site = Site(tmp_path / "site", server)
     target = tmp_path / "target"
     target.mkdir()
-    size = 400_000_000
-    with (site.out / "big.bin").open("wb") as file:
-        file.truncate(size)
+    size = 60_000_000
+    with CuttingProxy.before(server) as proxy:
+        site = Site(tmp_path / "site", server, endpoint={"host": proxy.address})
+        with (site.out / "big.bin").open("wb") as file:
+            file.truncate(size)
 
-    def kept() -> list[Path]:
-        return [path for path in target.glob(".towline-get-*") if path.stat().st_size > 1_000_000]
+        def kept() -> list[Path]:
+            return [path for path in target.glob(".towline-get-*") if path.stat().st_size > 300_000]
 
-    with site.started("get", "bank", "/out/big.bin", str(target / "big.bin")) as getting:
-        [partial] = wait_until(kept)
-        getting.send_signal(signal.SIGINT)
-        told = getting.communicate(timeout=LIMIT_S)[1]
-        assert getting.returncode == 130, told
-    assert "the same command goes on from there" in told
-    assert not (target / "big.bin").exists()
-    assert partial.stat().st_size < size
-    with partial.open("r+b") as falsified:
-        falsified.write(b"!")
-    ended = site.towline("get", "bank", "/out/big.bin", str(target / "big.bin"))
-    assert ended.returncode == 0, ended.stderr
+        command = ("get", "bank", "/out/big.bin", str(target / "big.bin"))
+        proxy.data.rate = SLOW
+        with site.started(*command) as getting:
+            [partial] = wait_until(kept)
+            getting.send_signal(signal.SIGINT)
+            told = getting.communicate(timeout=LIMIT_S)[1]
+            assert getting.returncode == 130, told
+        assert "the same command goes on from there" in told
+        assert not (target / "big.bin").exists()
+        assert partial.stat().st_size < size
+        with partial.open("r+b") as falsified:
+            falsified.write(b"!")
+        proxy.data.rate = None
+        ended = site.towline(*command)
+        assert ended.returncode == 0, ended.stderr
     with (target / "big.bin").open("rb") as got:
         assert got.read(2) == b"!\0"
         assert got.seek(0, os.SEEK_END) == size

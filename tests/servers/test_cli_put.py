@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.command import LIMIT_S, Site
+from tests.faults.proxy import CuttingProxy
+from tests.servers.command import LIMIT_S, SLOW, Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.servers.test_recursion import TREE, under
@@ -21,9 +22,9 @@ StartServer = Callable[..., FtpServer]
 LONG_AGO = 1_600_000_000
 
 
-def begin(server: FtpServer, folder: Path) -> Site:
-    """A site whose folder /out the account may write to."""
-    site = Site(folder, server)
+def begin(server: FtpServer, folder: Path, **endpoint: str) -> Site:
+    """A site whose folder /out the account may write to; keys are the endpoint's."""
+    site = Site(folder, server, endpoint=endpoint)
     site.out.chmod(0o777)
     return site
 
@@ -49,27 +50,31 @@ def test_put_goes_on_where_it_was_interrupted(start_server: StartServer, tmp_pat
 
     One byte of what lies there is falsified: that it still is in the end proves that it was not sent again.
     """
-    site = begin(start_server("pyftpdlib"), tmp_path / "site")
-    size = 400_000_000
+    server = start_server("pyftpdlib")
+    size = 60_000_000
     with (tmp_path / "big.bin").open("wb") as file:
         file.truncate(size)
+    with CuttingProxy.before(server) as proxy:
+        site = begin(server, tmp_path / "site", host=proxy.address)
 
-    def begun() -> list[Path]:
-        return [path for path in site.out.glob(".towline-put-*") if path.stat().st_size > 1_000_000]
+        def begun() -> list[Path]:
+            return [path for path in site.out.glob(".towline-put-*") if path.stat().st_size > 300_000]
 
-    command = ("put", "bank", str(tmp_path / "big.bin"), "/out/other.bin")
-    with site.started(*command) as putting:
-        [partial] = wait_until(begun)
-        putting.send_signal(signal.SIGINT)
-        told = putting.communicate(timeout=LIMIT_S)[1]
-        assert putting.returncode == 130, told
-    assert "the same command goes on from what the server has" in told
-    assert [path.name for path in site.out.iterdir()] == [partial.name]
-    assert partial.stat().st_size < size
-    with partial.open("r+b") as falsified:
-        falsified.write(b"!")
-    ended = site.towline(*command)
-    assert ended.returncode == 0, ended.stderr
+        command = ("put", "bank", str(tmp_path / "big.bin"), "/out/other.bin")
+        proxy.data.rate = SLOW
+        with site.started(*command) as putting:
+            [partial] = wait_until(begun)
+            putting.send_signal(signal.SIGINT)
+            told = putting.communicate(timeout=LIMIT_S)[1]
+            assert putting.returncode == 130, told
+        assert "the same command goes on from what the server has" in told
+        assert [path.name for path in site.out.iterdir()] == [partial.name]
+        assert partial.stat().st_size < size
+        with partial.open("r+b") as falsified:
+            falsified.write(b"!")
+        proxy.data.rate = None
+        ended = site.towline(*command)
+        assert ended.returncode == 0, ended.stderr
     [path] = site.out.iterdir()
     assert path.name == "other.bin"
     with path.open("rb") as sent:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.servers.command import LIMIT_S, Site
+from tests.faults.proxy import CuttingProxy
+from tests.servers.command import LIMIT_S, SLOW, Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.waiting import wait_until
@@ -79,20 +79,27 @@ def test_every_line_of_a_round_has_its_share(
     assert sorted(asked[:3]) == [2, 2, 3]
 
 
-def test_a_round_looks_again_after_settle(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_round_looks_again_after_settle(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that rests is fetched by the second look of the same round; one that still grows is not."""
-    site = Site(tmp_path, start_server("pyftpdlib"), route={"settle": "4s"})
+    site = Site(tmp_path, start_server("pyftpdlib"), route={"settle": "2s"})
     site.put("rests.xml", b"whole")
-    with site.started("run", "statements") as running, (site.out / "grows.xml").open("wb") as growing:
-        while running.poll() is None:
+    monkeypatch.setenv("BANK_PASSWORD", site.password)
+    poll = rounds.poll
+
+    def poll_what_grows(*arguments: Any, **named: Any) -> Any:
+        with (site.out / "grows.xml").open("ab") as growing:
             growing.write(b"more\n")
-            growing.flush()
-            time.sleep(0.05)
-        told = running.communicate()
-    assert running.returncode == 0, told
+        return poll(*arguments, **named)
+
+    monkeypatch.setattr(rounds, "poll", poll_what_grows)
+    command = ["run", "statements", "--config", str(site.config)]
+    told = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert told.exit_code == 0, told.output
     assert landed(site) == {"rests.xml": b"whole"}
-    assert "1 file published" in told[0]
-    assert "1 still settling" in told[0]
+    assert "1 file published" in told.stdout
+    assert "1 still settling" in told.stdout
     explained = site.json("explain", "statements", "grows.xml")
     assert explained["state"] == "WAITING"
     assert "not settled" in explained["why"][0]
@@ -101,28 +108,32 @@ def test_a_round_looks_again_after_settle(start_server: StartServer, tmp_path: P
 def test_ctrl_c_hands_back_what_was_claimed(start_server: StartServer, tmp_path: Path) -> None:
     """Interrupted in mid-file it ends with 130 in order; nothing is claimed, no attempt is charged, and the
     next round brings everything, the file in hand from where it was."""
-    site = Site(tmp_path, start_server("pyftpdlib"))
-    size = 600_000_000
-    with (site.out / "big.bin").open("wb") as file:
-        file.truncate(size)
-    site.put("small.xml")
+    server = start_server("pyftpdlib")
+    size = 60_000_000
+    with CuttingProxy.before(server) as proxy:
+        site = Site(tmp_path, server, endpoint={"host": proxy.address})
+        with (site.out / "big.bin").open("wb") as file:
+            file.truncate(size)
+        site.put("small.xml")
 
-    def receiving() -> bool:
-        return any(path.stat().st_size > 1_000_000 for path in site.landed.glob(".towline-*"))
+        def receiving() -> bool:
+            return any(path.stat().st_size > 300_000 for path in site.landed.glob(".towline-*"))
 
-    with site.started("run", "statements") as running:
-        wait_until(receiving)
-        running.send_signal(signal.SIGINT)
-        told = running.communicate(timeout=LIMIT_S)
-        assert running.returncode == 130, told
-    assert "stopping" in told[1]
-    assert "was left" not in told[1], "it had to be ended by force"
-    assert not (site.landed / "big.bin").exists()
-    [route] = site.json("routes")["routes"]
-    assert route["in_flight"] == 0
-    [version] = site.json("explain", "statements", "big.bin")["versions"]
-    assert (version["state"], version["attempts"]) == ("READY", 0)
-    assert site.towline("run", "statements").returncode == 0
+        proxy.data.rate = SLOW
+        with site.started("run", "statements") as running:
+            wait_until(receiving)
+            running.send_signal(signal.SIGINT)
+            told = running.communicate(timeout=LIMIT_S)
+            assert running.returncode == 130, told
+        assert "stopping" in told[1]
+        assert "was left" not in told[1], "it had to be ended by force"
+        assert not (site.landed / "big.bin").exists()
+        [route] = site.json("routes")["routes"]
+        assert route["in_flight"] == 0
+        [version] = site.json("explain", "statements", "big.bin")["versions"]
+        assert (version["state"], version["attempts"]) == ("READY", 0)
+        proxy.data.rate = None
+        assert site.towline("run", "statements").returncode == 0
     assert (site.landed / "big.bin").stat().st_size == size
     assert sorted(path.name for path in site.landed.iterdir()) == ["big.bin", "small.xml"]
 

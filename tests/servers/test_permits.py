@@ -72,13 +72,14 @@ def test_four_processes_never_have_more_lines_than_allowed_and_none_starves(scen
         for member in members:
             member.begin()
         wait_until(
-            lambda: all(member.said["done"] >= 3 for member in members), 60, what="all have their turns"
+            lambda: all(member.said["done"] >= 3 for member in members) and door.came >= 8,
+            120,
+            what="all have their turns, and lines change hands",
         )
         for member in members:
             member.end()
         assert [(member.said["busy"], member.said["lost"]) for member in members] == [(0, 0)] * 4
     assert door.most == most
-    assert door.came >= 8, "lines changed hands"
 
 
 def test_who_gives_up_waiting_is_next_when_it_comes_back(
@@ -155,6 +156,7 @@ def test_a_line_is_closed_before_its_permit_is_free(
     start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it is given up for others or at the end: the other order would be one line too many."""
+    monkeypatch.setattr(permit, "PATIENCE_S", 60.0)
     server = start_server("vsftpd")
     site = Site(tmp_path, server, endpoint={"max_sessions": 1})
     with holder(site) as (process, first), holder(site) as (_, second):
@@ -198,8 +200,8 @@ def test_who_finds_no_line_in_time_ends_as_busy_and_holds_nothing(
             assert ran.returncode == 3, ran.stderr
             assert not site.landed.exists() or not list(site.landed.iterdir())
         second.permit.forgo()
-        ran = site.towline("run", "statements")
-        assert ran.returncode == 0, ran.stderr
+        # The idle line is given up within a second; held up for longer than the command waits, a try later.
+        wait_until(lambda: site.towline("run", "statements").returncode == 0, what="a round goes well")
         assert [file.name for file in site.landed.iterdir()] == ["a.xml"]
 
 
@@ -214,6 +216,7 @@ def test_a_killed_holders_permit_is_free_at_once_and_a_frozen_ones_with_its_leas
         killed.begin()
         wait_until(lambda: killed.said["done"] > 0 and door.now() == 1, what="its line")
         killed.process.kill()
+        killed.process.wait()  # the kernel closes its files in turn: its lock is free before its line ends
         use(session)
         assert door.most == 1
         session.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.acts import answer, receive
+from tests.faults.acts import answer, in_turn, receive, reset_line
 from tests.faults.scripted import ScriptedServer
 from tests.servers.certificates import Certificates
 from tests.servers.kinds import NAMES
@@ -21,8 +21,8 @@ from workers.ftps.states import State
 StartServer = Callable[..., FtpServer]
 
 
-def opened(server: Any, reply_timeout: float = 60) -> Connection:
-    return Connection.open(peer_of(server, reply_timeout=reply_timeout))
+def opened(server: Any) -> Connection:
+    return Connection.open(peer_of(server, reply_timeout=60))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,8 +59,9 @@ def test_a_part_of_unknown_size_is_not_appended_to(certificates: Certificates) -
 def test_an_append_without_its_last_reply_may_be_whole(certificates: Certificates) -> None:
     """R10, as for STOR: all moved, so the size decides."""
     with ScriptedServer(certificates, files={b"/a": b"123"}) as server:
-        server.when("APPE", receive(final=None))
-        line = opened(server, reply_timeout=0.5)
+        # The line ends instead of a wait that a held-up server would sit out as well.
+        server.when("APPE", in_turn(receive(final=None), reset_line))
+        line = opened(server)
         with pytest.raises(TransferBroken) as told:
             line.append(b"/a", [b"45"], offset=3, size=5)
         assert told.value.all_moved
