@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from tests.bench.figures import Ratio, ratio
 from tests.bench.items import MIB
 from tests.bench.results import Results, Row
-from tests.bench.turns import BARE, FLEET, OTHERS, RUN
+from tests.bench.turns import BARE, FLEET, MADE_SAFE, OTHERS, RUN
 
 CORE = "towline's protocol alone"
 FLAT = 1.1
@@ -73,7 +73,10 @@ def where(row: Row) -> str:
 def _big(row: Row) -> Iterator[Verdict]:
     bar = "not slower than the fastest: interval reaches 1.0, median ≥ 0.95"
     found = faster(row, RUN, OTHERS)
-    yield _verdict(row, bar, found, found and found[1].high >= 1 and found[1].median >= 0.95)
+    verdict = _verdict(row, bar, found, found and found[1].high >= 1 and found[1].median >= 0.95)
+    if same := faster(row, RUN, [MADE_SAFE]):
+        verdict = replace(verdict, measured=f"{verdict.measured}; {same[1]} × {MADE_SAFE}")
+    yield verdict
     if row.values("curl") and row.values(RUN):
         cpu = ratio(row.values(RUN, "client_cpu_s"), row.values("curl", "client_cpu_s"))
         core = median(row.values(CORE, "client_cpu_s")) / median(row.values("curl", "client_cpu_s"))

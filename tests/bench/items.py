@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tests.bench.pace import Pace
-from tests.bench.turns import BARE, FLEET, OTHERS, RUN
+from tests.bench.turns import BARE, FLEET, MADE_SAFE, OTHERS, RUN
 from tests.bench.work import Item, Work, mixed, same
 from tests.servers.server import TlsVersion
 
@@ -82,7 +82,7 @@ def programme(scale: Scale) -> Iterator[Item]:
             yield Item(work, server, tls, 1, everybody[:1] + fleet + everybody[1:], syscalls=not quick)
     for server, tls in BEST[:1] if quick else _offers():
         for work in (big_down, big_up):
-            yield Item(work, server, tls, 1, everybody, syscalls=not quick)
+            yield Item(work, server, tls, 1, (*everybody, MADE_SAFE), syscalls=not quick)
     side_by_side = tuple(name for name in everybody if name != "curl")
     for server in ("pure-ftpd",) if quick else SERVERS:
         for lines in (4,) if quick else (2, 4, 8):
@@ -118,8 +118,8 @@ def bars(scale: Scale) -> Iterator[Item]:
         with_fleet = (RUN, FLEET, *one_line[1:])
         yield _bar(down, server, with_fleet, 220)
         yield _bar(up, server, (RUN, *one_line[2:]), 170)
-        yield _bar(big_down, server, one_line, 100)
-        yield _bar(big_up, server, (RUN, *one_line[2:]), 90)
+        yield _bar(big_down, server, (*one_line, MADE_SAFE), 115)
+        yield _bar(big_up, server, (RUN, *one_line[2:], MADE_SAFE), 100)
     for server, tls in BEST[::2]:
         side_by_side = (RUN, "curl -Z", "rclone", "lftp", BARE)
         yield Item(far, server, tls, 1, (RUN,), far_ms=100, profiled=True, seconds=120)

@@ -24,6 +24,7 @@ from tests.servers.certificates import Certificates
 LIMIT_S = 3600.0
 LEAST_ROUNDS = 2
 FLEET = "towline, broker and workers"
+MADE_SAFE = "curl, with sha256sum and sync"
 BARE = "bare client"
 
 COMMANDS: dict[str, Callable[[Job], Command]] = {
@@ -38,10 +39,11 @@ COMMANDS: dict[str, Callable[[Job], Command]] = {
     "pycurl": contestants.pycurl,
     "ftplib": contestants.ftplib,
     "ftplib, resuming": contestants.ftplib_resuming,
+    MADE_SAFE: contestants.curl_made_safe,
     BARE: contestants.bare,
 }
 RUN = "towline run"
-OTHERS = tuple(name for name in COMMANDS if not name.startswith("towline") and name != BARE)
+OTHERS = tuple(name for name in COMMANDS if not name.startswith("towline") and name not in (MADE_SAFE, BARE))
 
 
 @dataclass(slots=True)
