@@ -61,7 +61,7 @@ QUICK = Scale("quick", 32 * MIB, 100, 0, 0, 2_000, 0, 320 * MIB, 2)
 STANDARD = Scale("standard", 256 * MIB, 2_000, 200, 400, 100_000, 100, GIB, 5)
 FULL = Scale("full", GIB, 2_000, 200, 400, 100_000, 200, 20 * GIB, 9)
 # What a run of given minutes is made of: the sizes that the bars name.
-BARS = Scale("bars", GIB, 2_000, 0, 0, 100_000, 100, 20 * GIB, 2)
+BARS = Scale("bars", GIB, 2_000, 0, 0, 100_000, 200, 20 * GIB, 2)
 
 
 def programme(scale: Scale) -> Iterator[Item]:
@@ -122,8 +122,8 @@ def bars(scale: Scale) -> Iterator[Item]:
         yield _bar(big_up, server, (RUN, *one_line[2:], MADE_SAFE), 100)
     for server, tls in BEST[::2]:
         side_by_side = (RUN, "curl -Z", "rclone", "lftp", BARE)
-        yield Item(far, server, tls, 1, (RUN,), far_ms=100, profiled=True, seconds=120)
-        yield Item(far, server, tls, 4, side_by_side, far_ms=100, profiled=True, seconds=90)
+        yield Item(far, server, tls, 1, (RUN,), far_ms=100, profiled=True, seconds=240)
+        yield Item(far, server, tls, 4, side_by_side, far_ms=100, profiled=True, seconds=120)
     yield _bar(polled, "vsftpd", (RUN, BARE, "lftp", "rclone"), 150, {})
     yield Item(down, "pure-ftpd", "1.2", 4, (RUN, "pycurl", "rclone", "curl -Z", BARE, "lftp"), seconds=100)
     yield from memory(scale)
