@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 from tests.servers.command import Site
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
-END_LIMIT_S = 60.0  # seconds, on a busy machine
+END_LIMIT_S = 120.0  # seconds, on a busy machine
 
 
 class Member:
@@ -52,8 +55,10 @@ class Member:
         assert self._ready.wait(END_LIMIT_S), "it did not start"
 
     def freeze(self) -> None:
-        """SIGSTOP."""
+        """SIGSTOP; returns once it stands still."""
         self.process.send_signal(signal.SIGSTOP)
+        stopped = psutil.Process(self.process.pid)
+        wait_until(lambda: stopped.status() == psutil.STATUS_STOPPED, what="it stands still")
 
     def thaw(self) -> None:
         """SIGCONT."""

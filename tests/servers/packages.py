@@ -95,7 +95,7 @@ def tree(server: str) -> Path:
     final = folder / server
     if final.is_dir():
         return final
-    with _locked(folder / "lock"):
+    with locked(folder / "lock"):
         if not final.is_dir():  # somebody else may have fetched it while we waited
             _fetch(server, folder, final)
     return final
@@ -203,8 +203,8 @@ def _packages_of(soname: str) -> list[str]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Runs at the same time must not unpack into each other, nor update apt's lists together."""
+def locked(path: Path) -> Iterator[None]:
+    """Runs at the same time must not unpack into each other, nor change the machine together."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

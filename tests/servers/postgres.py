@@ -17,7 +17,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
-from tests.servers.packages import Unavailable
+from tests.servers.packages import Unavailable, cache_folder, locked
 from tests.waiting import wait_until
 
 _USER = "embedded_postgres"  # PostgreSQL refuses to run as root
@@ -85,10 +85,12 @@ class Postgres(Databases):
         secret.write_text(self.password)
         if os.geteuid() == 0:
             self._user = _USER
-            account = utils.ensure_user_exists(_USER) or pwd.getpwnam(_USER)
-            utils.ensure_prefix_permissions(POSTGRES_BIN_PATH)
-            for place, mode in ((POSTGRES_BIN_PATH, 0o055), (POSTGRES_BIN_PATH.parent / "lib", 0o044)):
-                utils.ensure_folder_permissions(place, mode)
+            # Of two that begin on a new machine only one can make the account.
+            with locked(cache_folder() / "postgres.lock"):
+                account = utils.ensure_user_exists(_USER) or pwd.getpwnam(_USER)
+                utils.ensure_prefix_permissions(POSTGRES_BIN_PATH)
+                for place, mode in ((POSTGRES_BIN_PATH, 0o055), (POSTGRES_BIN_PATH.parent / "lib", 0o044)):
+                    utils.ensure_folder_permissions(place, mode)
             for mine in (self._folder, self._data, secret):
                 os.chown(mine, account.pw_uid, account.pw_gid)
         self._command = [

@@ -6,12 +6,14 @@ import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.servers.command import LIMIT_S, Site
+from tests.faults.proxy import CuttingProxy
+from tests.servers.command import LIMIT_S, SLOW, Site
 from tests.servers.kinds import NAMES
 from tests.servers.server import FtpServer
 from tests.servers.test_recursion import TREE, plant, under
@@ -74,17 +76,20 @@ def test_lines_work_side_by_side_as_far_as_allowed(start_server: StartServer, tm
     On the terminal is a bar for all of them; on stdout, which is none, a line for each.
     """
     server = start_server("pyftpdlib")
-    site = Site(tmp_path / "site", server, endpoint={"max_sessions": 2})
-    for name in "abcd":
-        with (site.out / f"{name}.bin").open("wb") as file:
-            file.truncate(60_000_000)
     target = tmp_path / "target"
     target.mkdir()
     screen, terminal = os.openpty()
-    with (
-        site.started("get", "bank", "/out/*.bin", str(target), "--sessions", "3", stderr=terminal) as getting,
-        ThreadPoolExecutor(1) as reader,
-    ):
+    with ExitStack() as opened:
+        # Slow ones, else the first has fetched all before a machine that is held up has built the second.
+        proxy = opened.enter_context(CuttingProxy.before(server))
+        proxy.data.rate = SLOW
+        site = Site(tmp_path / "site", server, endpoint={"max_sessions": 2, "host": proxy.address})
+        for name in "abcd":
+            site.put(f"{name}.bin", bytes(2_000_000))
+        getting = opened.enter_context(
+            site.started("get", "bank", "/out/*.bin", str(target), "--sessions", "3", stderr=terminal)
+        )
+        reader = opened.enter_context(ThreadPoolExecutor(1))
         os.close(terminal)
         drawn = reader.submit(all_of, screen)
         told = getting.communicate(timeout=LIMIT_S)[0]
@@ -93,7 +98,7 @@ def test_lines_work_side_by_side_as_far_as_allowed(start_server: StartServer, tm
     assert len(told.splitlines()) == 4
     assert "\x1b" not in told
     assert {path.name: path.stat().st_size for path in target.iterdir()} == {
-        f"{name}.bin": 60_000_000 for name in "abcd"
+        f"{name}.bin": 2_000_000 for name in "abcd"
     }
     wait_until(lambda: server.connections() == 2)
 

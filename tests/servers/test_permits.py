@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ def holder(site: Site) -> Iterator[tuple[Process, Session]]:
 def use(session: Session) -> None:
     """One operation."""
     session.run(Connection.noop, name="noop", tally=Tally())
+
+
+def frozen_between_writes(member: Member, site: Site) -> bool:
+    """Freeze it; where SQLite's lock would be frozen with it, let it go again."""
+    member.freeze()
+    with closing(sqlite3.connect(site.folder / "state" / "ledger.sqlite3", timeout=1.0)) as trial:
+        try:
+            trial.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            member.thaw()
+            return False
+    return True
 
 
 @pytest.fixture
@@ -224,9 +237,8 @@ def test_a_killed_holders_permit_is_free_at_once_and_a_frozen_ones_with_its_leas
         site.config.write_text(site.config.read_text().replace('"10m"', '"3s"'))
         frozen = members.enter_context(Member(site))
         frozen.begin()
-        # Not while it writes: SQLite's lock would be frozen with it.
         wait_until(process.ledger.permits.lines, 60, what="its line")
-        frozen.freeze()
+        wait_until(lambda: frozen_between_writes(frozen, site), what="it stands still, and not as it writes")
         use(session)
         assert door.most == 2, "the frozen holder's line is there, and counts no more"
         done = frozen.said["done"]

@@ -59,11 +59,17 @@ def test_a_session_that_ends_sooner_than_it_said_costs_a_line_and_a_replay(
 ) -> None:
     """Nobody knew that it ends; the server refuses the data connection; the listing comes all the same."""
     monkeypatch.setattr(Connection, "session_ends_at", None)
-    tally, began = Tally(), time.monotonic()
+    tally = Tally()
     assert session.run(names, name="list", tally=tally) == {b"a"}
+    session.take_counters()
+    began = time.monotonic()
     wait_until(lambda: time.monotonic() >= began + SESSION_S + 2)
+    began = time.monotonic()
     assert session.run(names, name="list", tally=tally) == {b"a"}
+    took = time.monotonic() - began
     told = session.take_counters()
-    assert told.builds == {Reason.FIRST_USE: 1, Reason.SERVER_CLOSED: 1}
-    assert told.data_sessions["true"] == 2
+    assert list(told.builds) == [Reason.SERVER_CLOSED]
+    # The new line's session has ended as well where a slow machine took longer than that for the listing.
+    assert 1 <= told.builds.total() <= 1 + took // SESSION_S
+    assert told.data_sessions["true"] >= 1
     assert "522" in str(session.counters.last_error)
