@@ -24,7 +24,7 @@ from tests.servers.certificates import Certificates
 LIMIT_S = 3600.0
 LEAST_ROUNDS = 2
 FLEET = "towline, broker and workers"
-MADE_SAFE = "curl, with sha256sum and sync"
+MADE_SAFE = "curl, with SHA-256 and sync"
 BARE = "bare client"
 
 COMMANDS: dict[str, Callable[[Job], Command]] = {
