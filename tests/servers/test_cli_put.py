@@ -67,6 +67,7 @@ def test_put_goes_on_where_it_was_interrupted(start_server: StartServer, tmp_pat
             putting.send_signal(signal.SIGINT)
             told = putting.communicate(timeout=LIMIT_S)[1]
             assert putting.returncode == 130, told
+        wait_until(lambda: not proxy.data.open, what="the server has, or has lost, what was on its way")
         assert "the same command goes on from what the server has" in told
         assert [path.name for path in site.out.iterdir()] == [partial.name]
         assert partial.stat().st_size < size
