@@ -17,7 +17,7 @@ from tests.system.watching import Watch
 from tests.waiting import wait_until
 
 BIG = 5_000_000
-RATE = 1_000_000  # bytes a second
+RATE = 500_000  # bytes a second: four seconds are left for the kill, however late it is noticed
 WITHIN = 45.0  # seconds, on a busy machine; upkeep and a lease would take sixty, the next tick an hour
 
 
@@ -65,6 +65,7 @@ def test_the_file_in_hand_is_gone_on_with_within_seconds(
         wait_until(lambda: proxy.data.bytes_down > 0.6 * BIG, what="the big file is under way")
         made = proxy.data.made
         kill(stack)
+        proxy.data.rate = 4 * RATE
         wait_until(lambda: proxy.data.made > made, WITHIN, what="somebody goes on")
         wait_until(lambda: stack.landed("in") == set(whole), WITHIN, what="all files")
         assert digests(stack.landing("in")) == whole

@@ -141,7 +141,7 @@ def test_two_polls_50_ms_apart_do_not_make_a_file_settled(
         tmp_path,
         valkey.url(),
         endpoints={"bank": endpoint(server)},
-        routes={"in": {"endpoint": "bank", "remote": "/", "every": "1h", "settle": "4s"}},
+        routes={"in": {"endpoint": "bank", "remote": "/", "every": "1h", "settle": "10s"}},
     ) as stack:
         stack.start("polls", "transfers")
         # The first of all takes its time: a line has to be built.
@@ -152,8 +152,8 @@ def test_two_polls_50_ms_apart_do_not_make_a_file_settled(
             found = stack.send("poll", "polls", route="in").get(timeout=ARRIVES_WITHIN)
             assert (found["listed"], found["ready"], found["waiting"], found["hinted"]) == (1, 0, 1, 0)
             time.sleep(0.05)
-        assert time.monotonic() - began < 4.0, "too slow a machine to say anything"
+        assert time.monotonic() - began < 10.0, "too slow a machine to say anything"
         assert server.retrieved() == []
         wait_until(lambda: server.retrieved() == ["/file"], ARRIVES_WITHIN, what="the look after `settle`")
-        assert time.monotonic() - began >= 4.0
+        assert time.monotonic() - began >= 10.0
         wait_until(lambda: stack.landed("in") == {b"file"}, what="the file")
