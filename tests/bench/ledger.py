@@ -62,6 +62,14 @@ def history(ledger: Ledger, target: str, rows: int) -> None:
             connection.execute(insert(versions), rows_)
 
 
+def settled(ledger: Ledger) -> None:
+    """What PostgreSQL does by itself while a ledger grows, and not within the minute in which this one has."""
+    engine = ledger._database._engine
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+
+
 def _deleted(then: float) -> dict[str, object]:
     """What a version is once its file was fetched, and deleted at the source."""
     times = {"published_at": then, "finished_at": then, "vanished_at": then}
@@ -233,6 +241,8 @@ def measured(process: Process, route: Route, rows: int, small: Ledger) -> list[F
 
     history(small, target, min(rows, 1000))
     history(ledger, target, rows)
+    for one in (small, ledger):
+        settled(one)
     os.sync()  # else the disk is still at a million rows while it is asked for an fsync, of either ledger
     cheap, dear = new_file([small, ledger], target, "new")
     first = spent(poll)
