@@ -63,7 +63,7 @@ def history(ledger: Ledger, target: str, rows: int) -> None:
 
 
 def settled(ledger: Ledger) -> None:
-    """What PostgreSQL does by itself while a ledger grows, and not within the minute in which this one has."""
+    """What PostgreSQL does by itself as a ledger grows, though not within the minute that this one took."""
     engine = ledger._database._engine
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
