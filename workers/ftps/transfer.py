@@ -23,7 +23,7 @@ from dataclasses import replace
 from workers.ftps.active import Door
 from workers.ftps.control import Reply, command, refusal
 from workers.ftps.data import ask_for_port, extended
-from workers.ftps.errors import ConnectFailed, ProtocolError, Refused, TransferBroken, Transient
+from workers.ftps.errors import ConnectFailed, NoAnswer, ProtocolError, Refused, TransferBroken, Transient
 from workers.ftps.line import Line
 from workers.ftps.states import Event, State
 from workers.ftps.stream import Stream
@@ -163,6 +163,8 @@ class Transfer:
             if final.refuses or isinstance(lost, ProtocolError):
                 why = f"{self._verb}: {final}; then: {lost}"
                 raise TransferBroken(why, loss=lost.loss, all_moved=all_moved) from lost
+            if isinstance(lost, NoAnswer):
+                self._learn(can=False)  # what it never answers, each transfer would wait for
             line.die(lost)
             return
         if final.refuses and final.code not in _DATA_FAILED:

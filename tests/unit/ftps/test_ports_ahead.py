@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.acts import Act, close, in_turn, ordinary, reset_line, transfer
+from tests.faults.acts import Act, close, in_turn, ordinary, reset_line, silence, transfer
 from tests.faults.dialogue import Talk
 from tests.faults.scripted import ScriptedServer
 from workers.ftps.connection import Connection
@@ -155,6 +155,17 @@ def test_a_line_lost_after_the_reply_takes_nothing_from_the_file(
     server.when("EPSV", close, times=1, skip=1)
     assert fetch(line, b"/a") == FILE
     assert line.state is State.DEAD
+
+
+def test_a_server_that_stops_answering_is_not_asked_again(server: ScriptedServer, connect: Connect) -> None:
+    """The file is whole; the next line waits for no port that never comes."""
+    line = connect(server, reply_timeout=3.0)
+    assert fetch(line, b"/a") == FILE
+    assert line.features.ports_ahead
+    server.when("EPSV", silence, times=1)
+    assert fetch(line, b"/b") == FILE
+    assert line.state is State.DEAD
+    assert line.features.ports_ahead is False
 
 
 def test_a_server_that_confuses_replies_is_not_believed_at_the_end(
