@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from workers.errors import ListingFailed, StoreRefused
+from workers.errors import ListingFailed, PermissionRefused, StoreRefused
 from workers.ftps.connection import Connection
 from workers.ftps.entry import Entry
 from workers.ftps.errors import Forbidden, Missing, Refused
@@ -68,6 +68,25 @@ def look(
     walk = _Walk(folder, depth, enters, session.progress, sys.maxsize if keep is None else keep)
     session.run(walk.go_on, name=f"list {printable(folder)}", tally=tally)
     return walk.listed()
+
+
+def look_at_route(
+    process: Process, route: Route, rules: Rules, tally: Tally, keep: int | None = None
+) -> Listed:
+    """The remote folder of a pull route; see `look`.
+
+    Raises ListingFailed when nothing usable came, PermissionRefused, and what `Session.run` raises.
+    """
+    folder, session = printable(route.remote), process.session(route.endpoint)
+    try:
+        listed = look(session, route.remote, tally=tally, depth=rules.depth, enters=rules.enters, keep=keep)
+    except Forbidden as refusal:
+        raise PermissionRefused(route.endpoint, folder, str(refusal)) from refusal
+    except Refused as refusal:
+        raise ListingFailed(route.name, f"{folder}: {refusal}") from refusal
+    if not (listed.complete or listed.entries or listed.more):
+        raise ListingFailed(route.name, f"{folder}: {listed.reason}")
+    return listed
 
 
 def scan(process: Process, route: Route, rules: Rules) -> Listed:

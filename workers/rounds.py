@@ -17,10 +17,10 @@ from workers import depositing, detect, errors, local_sources, metrics, room, so
 from workers.batch import Outcome, Work
 from workers.comparing import compare, has_shrunk, nothing_new
 from workers.crashpoints import crashpoint
-from workers.ftps.errors import Forbidden, Refused
+from workers.ftps.errors import Refused
 from workers.ftps.inquiry import Stat
 from workers.ledger import Claim, StalePoll
-from workers.looking import Listed, look, scan
+from workers.looking import look_at_route, scan
 from workers.names import parsed, printable
 from workers.process import Process
 from workers.sending import push_batch
@@ -113,7 +113,7 @@ def _list_and_compare(
             # Of what is too long once more no entries need be made.
             keep = KEPT if (before.listed_count or 0) <= KEPT else 0
         listed = (
-            _listed(process, route, rules, tally, keep)
+            look_at_route(process, route, rules, tally, keep)
             if route.direction == "pull"
             else scan(process, route, rules)
         )
@@ -123,7 +123,7 @@ def _list_and_compare(
         count = nothing_new(ledger, under_way, listed, rules)
         if count is None:
             if listed.more:
-                listed = _listed(process, route, rules, tally)
+                listed = look_at_route(process, route, rules, tally)
             # A second look before anything counts as gone.
             whole = listed.complete and not has_shrunk(before.listed_count, len(listed.entries))
             ask = partial(_stats, process, route, tally=tally) if route.direction == "pull" else None
@@ -152,22 +152,6 @@ def _list_and_compare(
         counts.waiting,
         next_look_in,
     )
-
-
-def _listed(
-    process: Process, route: Route, rules: detect.Rules, tally: Tally, keep: int | None = None
-) -> Listed:
-    """The route's remote folder; see `look`. Raises ListingFailed when nothing usable came."""
-    folder, session = printable(route.remote), process.session(route.endpoint)
-    try:
-        listed = look(session, route.remote, tally=tally, depth=rules.depth, enters=rules.enters, keep=keep)
-    except Forbidden as refusal:
-        raise errors.PermissionRefused(route.endpoint, folder, str(refusal)) from refusal
-    except Refused as refusal:
-        raise errors.ListingFailed(route.name, f"{folder}: {refusal}") from refusal
-    if not (listed.complete or listed.entries or listed.more):
-        raise errors.ListingFailed(route.name, f"{folder}: {listed.reason}")
-    return listed
 
 
 def fetch(
