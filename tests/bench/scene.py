@@ -60,8 +60,8 @@ def serving(
 def _clear(folder: Path, work: Work) -> None:
     """Remove what would fill the disk; many small files stay until the whole run ends.
 
-    ext4 passes by inodes that were deleted in the last minutes, one by one, whenever a file is made: the next
-    contestant would pay a quarter of its time for the files of the one before.
+    ext4 without a journal passes by inodes that were deleted in the last minutes, one by one, whenever a file
+    is made: the next contestant would pay a quarter of its time for the files of the one before.
     """
     if sum(work.sizes) > KEPT:
         shutil.rmtree(folder, ignore_errors=True)
