@@ -161,8 +161,9 @@ def test_a_name_that_came_to_be_used_meanwhile_is_not_replaced(scene: Callable[.
 def test_a_kill_in_mid_file_is_resumed(scene: Callable[..., Scene]) -> None:
     """The bytes that lie in the dead worker's temp are taken over under the new fence."""
     here = scene()
-    here.crash("receiving:40")
-    # How much a worker holds at its 40th block is the machine's affair; half a file is more than is compared.
+    here.crash("receiving:5")
+    # How much a worker holds at its fifth block is the machine's affair; half a file is more than is
+    # compared.
     [temp] = [temp for temp in here.one.landed.glob(".towline-*") if 0 < temp.stat().st_size < BIG]
     [whole] = [content for content in here.sent.values() if content and content.startswith(temp.read_bytes())]
     temp.write_bytes(whole[: BIG // 2])
