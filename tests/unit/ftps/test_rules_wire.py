@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import statistics
+import threading
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.faults.acts import send
 from tests.faults.dialogue import Talk
-from tests.faults.scripted import ScriptedServer
+from tests.faults.scripted import PATIENCE_S, ScriptedServer
 from tests.unit.ftps.conftest import Server
 from workers.ftps.connection import Connection
 from workers.ftps.errors import BadName, TransferBroken
@@ -122,6 +123,25 @@ def test_r13_a_server_that_waits_for_acknowledgements_costs_no_time(script: Scri
         line.retrieve(b"/x", nowhere, size=len(FILE))
         took.append(time.monotonic() - began)
     assert statistics.quantiles(took, n=4)[0] < 0.04
+
+
+def test_r13_what_has_come_is_handed_on_though_a_block_holds_more(script: Script, connect: Connect) -> None:
+    """A server that stops until it sees what became of its first bytes is not waited for."""
+    handed_on = threading.Event()
+    seen: list[bool] = []
+
+    def retr(talk: Talk, _: bytes) -> None:
+        talk.reply(b"150 Here it comes")
+        channel = talk.secured_data()
+        channel.sendall(FILE[:10])
+        seen.append(handed_on.wait(PATIENCE_S))
+        channel.sendall(FILE[10:])
+        channel.unwrap()
+        talk.reply(b"226 Done")
+
+    line = connect(script({"RETR": retr}), idle_timeout=2 * PATIENCE_S)
+    assert line.retrieve(b"/x", lambda _: handed_on.set(), size=len(FILE)) == len(FILE)
+    assert seen == [True]
 
 
 # -- R14: EPSV first
