@@ -137,9 +137,12 @@ def test_all_bytes_and_a_final_reply_that_refuses_are_not_a_file(
     assert one.files() == {"a": scripted.files[b"/a"]}
 
 
-def test_a_server_that_ignores_rest_does_not_spoil_the_file(scripted: ScriptedServer, fetching: Open) -> None:
-    """It says 350 and begins at the beginning: the overlap does not fit, and all is fetched anew."""
-    content = os.urandom(400_000)
+@pytest.mark.parametrize("content", [os.urandom(400_000), bytes(400_000)], ids=["does not fit", "fits"])
+def test_a_server_that_ignores_rest_does_not_spoil_the_file(
+    scripted: ScriptedServer, fetching: Open, content: bytes
+) -> None:
+    """It says 350 and begins at the beginning: the overlap does not fit, or more comes than was due, and all
+    is fetched anew."""
     scripted.files = {b"/a": content}
     scripted.when("REST", answer("350 If you say so."))
     # No reset: with that goes what lies in our kernel's buffer, and there may be nothing to go on with.

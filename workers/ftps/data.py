@@ -128,7 +128,7 @@ class Incoming:
         self._expect = expect
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Views, each valid until the next is asked for. Raises TransferBroken for more than is due."""
+        """Views, each valid until the next is asked for. More than is due raises TransferBroken behind it."""
         buffer = memoryview(bytearray(BLOCK))
         pace = Pace(self._idle)
         # TLS 1.3's ticket comes first, and Nagle's algorithm would hold a small file behind it for 40 ms.
@@ -149,6 +149,9 @@ class Incoming:
             pace.moved(got)
             self.received += got
             if self._expect is not None and self.received > self._expect:
+                # What was due goes first: by its beginning a server is found out that ignores REST.
+                if (due := got - (self.received - self._expect)) > 0:
+                    yield buffer[:due]
                 raise TransferBroken(f"more than the {self._expect} bytes that were due")
             yield buffer[:got]
 
