@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ from workers.batch import ClaimLost, Doubt, Outcome, Stopped, Work, is_full
 from workers.confirming import HashDiffers, confirm
 from workers.crashpoints import crashpoint
 from workers.endings import Endings
-from workers.errors import OperationFailed
+from workers.errors import OperationFailed, TowlineError
 from workers.ftps.errors import BadName, Missing, Refused
 from workers.ledger.values import Claim
-from workers.publishing import Publisher, Received
+from workers.publishing import Landing, Publisher, Received
 from workers.receiving import Changed, Receipt, Wanted, asked_again, is_still, receive
 from workers.stores.naming import NameRefused, below
 from workers.stores.store import TempGone
@@ -55,7 +56,11 @@ def fetch_batch(work: Work, store: Store, claims: Sequence[Claim], outcome: Outc
 
 
 class _Batch:
-    """The claims in hand and the group being gathered."""
+    """The claims in hand, the group being gathered, and the one before it on its way to its final names.
+
+    While a group is published, in a thread of its own, the line already brings the next one: neither waits
+    for the other. All else, the claims' ends among it, is left to the batch's own thread.
+    """
 
     def __init__(self, work: Work, store: Store, ends: Endings) -> None:
         self._work = work
@@ -68,6 +73,8 @@ class _Batch:
         self._doubt = Doubt()
         self._group: list[Received] = []
         self._group_began = 0.0
+        self._behind = ThreadPoolExecutor(1, "towline-publish")
+        self._under_way: Future[Landing] | None = None
 
     def run(self) -> None:
         """The story: take over, then receive file by file and publish group by group."""
@@ -77,16 +84,31 @@ class _Batch:
             if self._work.stop.begun:
                 break
             self._fetch(claim, relative, followed=number < len(due))
+            if self._under_way is not None and self._under_way.done():
+                self._land()  # its failure ends the batch before more is received
             sizes = [one.temp.size for one in self._group]
             if is_full(sizes, self._group_began, self._store.group_bytes):
                 self._publish()
         self._publish()
+        self._land()
 
     def close(self) -> None:
         """Give back, uncounted, whatever has not come to its end; its temps stay."""
-        for one in self._group:
-            one.temp.close()
-        self._ends.give_back()
+        try:
+            self._land()  # what is half published comes to its end first
+        except TowlineError as failure:
+            # We are leaving for another reason, which is raised; this group's intents are open.
+            log.warning(
+                "%s: a group was not published: %s",
+                self._route.name,
+                failure,
+                extra={"action": "publish.failed"},
+            )
+        finally:
+            self._behind.shutdown()
+            for one in self._group:
+                one.temp.close()
+            self._ends.give_back()
 
     # -- what others left
 
@@ -176,9 +198,10 @@ class _Batch:
     # -- a group
 
     def _publish(self) -> None:
-        """Ask again about each file of the group, and publish those that are still what was wanted."""
+        """Ask again about each file of the group, and begin to publish those that are what was wanted."""
         if not self._group:
             return
+        self._land()
         wanted = [_wanted(one.claim) for one in self._group]
         stats = self._session.run(lambda line: asked_again(line, wanted), name="stat", tally=self._work.tally)
         crashpoint("asked-again")
@@ -197,7 +220,14 @@ class _Batch:
                 if exact:
                     one = replace(one, modified=now.modified, precision_s=now.precision_s)
                 unchanged.append(one)
-        landing = self._publisher.publish(unchanged)
+        self._under_way = self._behind.submit(self._publisher.publish, unchanged)
+
+    def _land(self) -> None:
+        """Wait for the group that is on its way, and end its claims. Raises what `Publisher.publish` does."""
+        if self._under_way is None:
+            return
+        under_way, self._under_way = self._under_way, None
+        landing = under_way.result()
         for claim, receipt in landing.published:
             self._ends.published(claim, receipt)
         for claim, relative in landing.kept:

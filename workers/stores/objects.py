@@ -33,8 +33,8 @@ class ObjectFolder:
 
     durable = True
     """What a store has confirmed stays."""
-    group_bytes = 2 * IN_MEMORY
-    """They wait in memory; a larger one has two parts or three there until it is published."""
+    group_bytes = IN_MEMORY
+    """They wait in memory while another group is put; a larger file has two or three parts there."""
     side_by_side = 16
     """Each is a request, and little but waiting: more did not bring more (tests/bench/objects.py)."""
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -18,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.unit.ledger.scene import Clock
 from tests.unit.way.partner import Partner, PartnerSession
-from workers import errors, rounds, sources
+from workers import batch, errors, rounds, sources, transfer
 from workers.crashpoints import crashpoint
 from workers.ledger import Ledger
 from workers.process import Process
@@ -116,6 +117,11 @@ class Actor:
         self._fault: BaseException | None = None
 
     @property
+    def dead(self) -> bool:
+        """Whether it was killed."""
+        return self._dead
+
+    @property
     def busy(self) -> bool:
         """Whether it is in the middle of a task."""
         return self.at is not None
@@ -206,10 +212,66 @@ def _stand_here(name: str) -> None:
         actor.stand(name)
 
 
-class Seams:
-    """Until it is closed, actors stand at every crash point, and sources go by the model's time."""
+class Beside:
+    """In place of the thread that publishes: one thread an actor, which does it when it is told to.
 
-    def __init__(self, time: Time) -> None:
+    later: when it is waited for, after what is received meanwhile; else at once. A stand-in, since a second
+    thread would run while its actor stands; nothing may depend on the order of the two, so both are tried.
+    """
+
+    def __init__(self, *_: object, later: bool) -> None:
+        self._later = later
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Done:
+        """As an executor does."""
+        done = Done(partial(work, *arguments))
+        if not self._later:
+            done.go_on()
+        return done
+
+    def shutdown(self) -> None:
+        """Nothing is under way."""
+
+
+class Done:
+    """What `Beside` has done, or is to do."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work: Callable[[], Any] | None = work
+        self._result: Any = None
+        self._fault: errors.TowlineError | None = None
+
+    def done(self) -> bool:
+        """Whether it need not be waited for."""
+        return self._work is None
+
+    def go_on(self) -> None:
+        """Do it, if it is not done. A dead process does nothing any more."""
+        if self._work is None:
+            return
+        if _standing.actor.dead:
+            raise Killed
+        work, self._work = self._work, None
+        try:
+            self._result = work()
+        except errors.TowlineError as fault:
+            self._fault = fault
+
+    def result(self) -> Any:
+        """Wait for it; raises what it raised."""
+        self.go_on()
+        if self._fault is not None:
+            raise self._fault
+        return self._result
+
+
+class Seams:
+    """Until it is closed, actors stand at every crash point, and sources go by the model's time.
+
+    group: so many files are published together. later: not before the next group is there.
+    """
+
+    def __init__(self, time: Time, *, group: int, later: bool) -> None:
         self._were: list[tuple[ModuleType, str, Any]] = []
         for name, module in list(sys.modules.items()):
             # The ledger's own places are inside transactions: who stood there would hold up all others.
@@ -217,6 +279,8 @@ class Seams:
             if ours and getattr(module, "crashpoint", None) is crashpoint:
                 self._replace(module, "crashpoint", _stand_here)
         self._replace(sources, "time", SimpleNamespace(monotonic=lambda: time.monotonic))
+        self._replace(batch, "GROUP_FILES", group)
+        self._replace(transfer, "ThreadPoolExecutor", partial(Beside, later=later))
 
     def close(self) -> None:
         """As before."""

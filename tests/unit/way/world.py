@@ -49,13 +49,25 @@ class World(RuleBasedStateMachine):
         settle=st.sampled_from([0.0, 0.0, 10.0]),
         takes=st.booleans(),
         clock_jumps=st.booleans(),
+        group=st.sampled_from([1, 64]),
+        later=st.booleans(),
     )
-    def open(self, after: str, precision: float, settle: float, takes: bool, clock_jumps: bool) -> None:
+    def open(
+        self,
+        *,
+        after: str,
+        precision: float,
+        settle: float,
+        takes: bool,
+        clock_jumps: bool,
+        group: int,
+        later: bool,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="towline-", dir=_MEMORY if _MEMORY.is_dir() else None))
         (self.folder / "ledger.sqlite3").write_bytes(_empty_ledger())
         self.target = self.folder / "in"
         self.time = Time(_WHEN)
-        self.seams = Seams(self.time)
+        self.seams = Seams(self.time, group=group, later=later)
         self.partner = Partner(self.time, precision)
         self.route = Route(
             name=ROUTE,
