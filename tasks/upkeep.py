@@ -10,6 +10,7 @@ from redis import RedisError
 from tasks.announcing import announce
 from tasks.hints import hint, once
 from workers import pairing, rounds
+from workers import upkeep as upkeeping
 from workers.app import app
 from workers.process import Process, here
 
@@ -25,7 +26,7 @@ def upkeep() -> dict[str, Any]:
     """Once a minute, and whenever a worker starts. Returns counts (contract §4)."""
     process = here(app.towline)
     _compare_ledgers(process)
-    kept = rounds.upkeep(process)
+    kept = upkeeping.upkeep(process)
     for name in kept.routes_freed:
         if name in process.settings.routes:
             hint(process, process.settings.route(name))

@@ -313,10 +313,11 @@ def _of_store(route: Route, url: str) -> Iterator[Finding]:
         yield Finding(route.name, "target", f"{url}: {told}", remedy or None, refusal)
         return
     yield Finding(route.name, "target", f"{url} answers; mode and keep_mtime mean nothing there")
-    # obstore can neither list nor abort the uploads of others.
-    told = "what a killed worker leaves of one, a lifecycle rule of the bucket has to remove"
-    if url.startswith("az:"):
-        told = "what a killed worker leaves of one, Azure drops after a week"
+    told = {
+        "s3": "what a killed worker leaves of one is aborted after a day",
+        "gs": "what a killed worker leaves of one, a lifecycle rule of the bucket has to remove",
+        "az": "what a killed worker leaves of one, Azure drops after a week",
+    }[url.partition(":")[0]]
     yield Finding(route.name, "uploads", told)
 
 

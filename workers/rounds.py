@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from workers import depositing, detect, errors, local_sources, metrics, room, sources
 from workers.batch import Outcome, Work
@@ -211,7 +210,7 @@ def _fetch(
     ledger = process.ledger
     if ledger.routes.get(route.name).paused_at is not None:
         return Skipped(route.name, "paused")
-    ledger.claims.end_leases(_attempts(process))
+    ledger.claims.end_leases(attempts(process))
     session = process.session(route.endpoint)
     nothing_ready = paths is None and not ledger.polls.any_ready(route.name, route.target)
     if nothing_ready and not (ledger.sources.any_due(route.name) or litter(process, route)):
@@ -341,36 +340,9 @@ def _filled(claims: Sequence[Claim], files: int, largest: int) -> bool:
     )
 
 
-def _attempts(process: Process) -> dict[str, int]:
+def attempts(process: Process) -> dict[str, int]:
+    """How often a file may fail, by route."""
     return {route.name: route.max_attempts for route in process.settings.routes.values()}
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What an upkeep did: leases ended (and on which routes), temps removed, rows forgotten."""
-
-    leases_ended: int
-    routes_freed: tuple[str, ...]
-    temps_removed: int
-    pruned: int
-
-
-def upkeep(process: Process) -> Kept:
-    """End the leases of the dead, remove temps nobody will go on with, forget what is long finished."""
-    ledger, routes = process.ledger, process.settings.routes
-    ended = ledger.claims.end_leases(_attempts(process))
-    removed = 0
-    for route in routes.values():
-        if route.direction == "pull" and isinstance(route.local, Path):
-            keep = ledger.claims.temps(route.name, route.target)
-            try:
-                removed += process.store(route).sweep(keep)
-            except errors.StoreRefused as refusal:
-                # One route's disk; leases, follow-on tasks and the other routes are not to wait for it.
-                log.warning("%s: not swept: %s", route.name, refusal, extra={"action": "upkeep.left"})
-    ledger.permits.sweep()
-    pruned = ledger.forget(process.settings.history)
-    return Kept(sum(ended.values()), tuple(ended), removed, pruned)
 
 
 def _named(route: Route, shown: str) -> bytes:

@@ -31,6 +31,7 @@ from workers.process import Process
 from workers.session import Tally
 from workers.settings import Settings
 from workers.stores import renaming
+from workers.upkeep import upkeep
 
 _RENEWED_WITHIN_S = 60.0
 
@@ -75,7 +76,7 @@ class Work:
 
 def _tick(app: Celery, process: Process) -> None:
     """What one tick brings: upkeep, and of each route a poll and as many fetches as hints for one another."""
-    rounds.upkeep(process)
+    upkeep(process)
     announce(app, process)
     for route in process.settings.routes.values():
         rounds.poll(process, route, Tally())

@@ -25,6 +25,7 @@ from workers.rounds import Fetched, Polled
 from workers.session import Tally
 from workers.settings import Route, Settings
 from workers.stores.local import LocalFolder
+from workers.upkeep import upkeep
 
 MB = 1_000_000
 
@@ -277,11 +278,11 @@ def test_a_disk_that_cannot_be_swept_stops_nothing_else(
     (disk.path / "in" / ".towline-left").write_bytes(b"half")
     process, _ = begin(local=disk.path / "in")
     sweep = LocalFolder.sweep
-    monkeypatch.setattr(LocalFolder, "sweep", lambda self, keep: sweep(self, keep, idle=-1))
+    monkeypatch.setattr(LocalFolder, "sweep", lambda self, keep, ours: sweep(self, keep, ours=ours, idle=-1))
     disk.remount("ro")
-    assert rounds.upkeep(process).temps_removed == 0
+    assert upkeep(process).temps_removed == 0
     disk.remount("rw")
-    assert rounds.upkeep(process).temps_removed == 1
+    assert upkeep(process).temps_removed == 1
 
 
 _HINTS = """

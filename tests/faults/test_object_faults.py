@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -23,6 +27,10 @@ from workers.stores import bucket as requests
 from workers.stores.bucket import PART
 from workers.stores.objects import ObjectFolder
 from workers.stores.store import Occupied
+from workers.upkeep import sweep, upkeep
+
+if TYPE_CHECKING:
+    from workers.process import Process
 
 BIG = 20 << 20
 SIZES = {"a": BIG, "b": 0, "c": 5_000}
@@ -254,3 +262,98 @@ def test_a_worker_that_thaws_does_not_put_an_older_version_over_a_newer(
     assert bucket.get("a").content == b"n" * size
     assert newer.bears(b"a", ".towline-2")
     assert not newer.bears(b"a", ".towline-1")
+
+
+STRANGERS = "in/theirs"
+
+
+def begun(bucket: Bucket, key: str) -> str:
+    """An upload in parts that nobody ends; its id. moto says of each that it began in 2010."""
+    upload = bucket.server.client.create_multipart_upload(Bucket=bucket.name, Key=key)["UploadId"]
+    bucket.server.client.upload_part(
+        Bucket=bucket.name, Key=key, UploadId=upload, PartNumber=1, Body=bytes(PART)
+    )
+    return str(upload)
+
+
+def swept(one: Fetching) -> int:
+    """What upkeep does of this route, in a new process."""
+    settings = SimpleNamespace(routes={one.route.name: one.route}, history=30 * 86_400.0)
+    process = SimpleNamespace(ledger=one.ledger, settings=settings, store=ObjectFolder.of)
+    return upkeep(cast("Process", process)).temps_removed
+
+
+def test_what_a_killed_worker_left_is_aborted_and_nothing_else(
+    reached: None, bucket: Bucket, one: Fetching, killed: Nursery
+) -> None:
+    """When its file has come anew; strangers' uploads, of names that are no file's of ours, go on."""
+    begun(bucket, STRANGERS)
+    begun(bucket, "ina")
+    killed.dies_of_fetching(one, "intended")
+    wait_until(bucket.server.is_through_with_the_dead, 60, what="the killed worker's requests are done")
+    one.ledger.claims.end_leases({"statements": 5})
+    assert swept(one) == 0, "it may be about to be completed"
+    while one.fetch().published:
+        pass
+    landed_once(one, bucket)
+    assert sorted(bucket.uploads()) == ["in/a", STRANGERS, "ina"]
+    assert swept(one) == 1
+    assert sorted(bucket.uploads()) == [STRANGERS, "ina"]
+    landed_once(one, bucket)
+
+
+def test_an_upload_of_a_file_in_hand_is_not_aborted(reached: None, bucket: Bucket, one: Fetching) -> None:
+    """However old it is: another worker sweeps while this one still sends."""
+    begun(bucket, "in/a")
+    claims = one.claim()
+    assert swept(one) == 0
+    one.ledger.claims.give_back(claims)
+    assert swept(one) == 1
+    assert bucket.uploads() == []
+
+
+@pytest.mark.parametrize(("hours", "aborted"), [(23, 0), (25, 1)])
+def test_an_upload_has_a_day(
+    proxy: HttpProxy, bucket: Bucket, one: Fetching, hours: int, aborted: int
+) -> None:
+    """It may be another ledger's. The listing is made up, since moto tells no times; the upload is real."""
+    began = datetime.now(UTC) - timedelta(hours=hours)
+    listed = f"<Upload><Key>in/a</Key><UploadId>{begun(bucket, 'in/a')}</UploadId>"
+    listed += f"<Initiated>{began:%Y-%m-%dT%H:%M:%S.000Z}</Initiated></Upload>"
+    answer = f"<ListMultipartUploadsResult>{listed}</ListMultipartUploadsResult>".encode()
+    proxy.faults = [Fault(of("GET", query="uploads"), status=200, body=answer)]
+    assert swept(one) == aborted
+    assert proxy.faults[0].met == 1
+    assert len(bucket.uploads()) == 1 - aborted
+
+
+def test_a_store_is_asked_for_left_uploads_once_an_hour(
+    proxy: HttpProxy, bucket: Bucket, one: Fetching
+) -> None:
+    """Upkeep comes once a minute; requests are paid for."""
+    for _ in range(3):
+        assert sweep(one.route, one.store, one.ledger) == 0
+    assert len([path for _, path in proxy.seen if "uploads" in path]) == 1
+
+
+def test_without_botocore_a_sweep_says_what_to_install(
+    reached: None, one: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """obstore may have been installed alone: files come all the same."""
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    with pytest.raises(StoreRefused, match=r"pip install 'towline\[object\]'"):
+        sweep(one.route, one.store, one.ledger)
+    assert one.fetch().published == 3
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (501, "NotImplemented")])
+def test_a_store_that_lets_nobody_see_uploads_says_what_to_do(
+    proxy: HttpProxy, one: Fetching, status: int, code: str
+) -> None:
+    """By S3's code, and without its words, which may name the key."""
+    answer = f"<Error><Code>{code}</Code><Message>{KEY}</Message></Error>".encode()
+    proxy.faults = [Fault(of("GET", query="uploads"), status=status, body=answer)]
+    with pytest.raises(StoreRefused, match=f"{code}; what killed workers left.*lifecycle rule") as told:
+        sweep(one.route, one.store, one.ledger)
+    assert KEY not in f"{told.value!r} {told.value.__cause__!r}"
+    assert one.fetch().published == 3

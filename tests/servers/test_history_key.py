@@ -14,6 +14,7 @@ from tests.waiting import wait_until
 from workers import rounds, settings
 from workers.process import Process
 from workers.session import Tally
+from workers.upkeep import upkeep
 
 
 @pytest.mark.parametrize(("history", "forgotten"), [("1s", 1), ("1h", 0)])
@@ -38,7 +39,7 @@ def test_a_file_is_forgotten_when_it_was_gone_for_so_long(
         rounds.poll(process, route, Tally())
 
         def pruned() -> int:
-            return rounds.upkeep(process).pruned
+            return upkeep(process).pruned
 
         assert (wait_until(pruned) if forgotten else pruned()) == forgotten
         assert len(process.ledger.history.rows("statements", limit=10)) == 2 - forgotten

@@ -204,7 +204,7 @@ def test_an_endpoint_without_tls_is_taken_by_any_of_its_names(
 
 @pytest.mark.parametrize("there", [True, False])
 def test_check_asks_the_bucket(ftp: FtpServer, tmp_path: Path, bucket: Bucket, there: bool) -> None:
-    """Whether it answers, what has no meaning there, and what its lifecycle rule has to remove."""
+    """Whether it answers, what has no meaning there, and what becomes of a killed worker's uploads."""
     local = f"s3://{bucket.name if there else 'not-there'}/in"
     one = fetching(ftp, tmp_path, bucket, local=local)
     settings = Settings(
@@ -218,7 +218,7 @@ def test_check_asks_the_bucket(ftp: FtpServer, tmp_path: Path, bucket: Bucket, t
     one.close()
     if there:
         assert found["target"].told == f"{local} answers; mode and keep_mtime mean nothing there"
-        assert "lifecycle rule" in found["uploads"].told
+        assert "aborted after a day" in found["uploads"].told
     else:
         assert found["target"].told == f"{local}: NoSuchBucket"
         assert found["target"].remedy == "make the bucket, or correct `local`"

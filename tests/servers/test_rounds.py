@@ -20,6 +20,7 @@ from workers.process import Process
 from workers.rounds import Fetched, Polled, Skipped
 from workers.session import Tally
 from workers.settings import Route, Settings
+from workers.upkeep import upkeep
 
 Begin = Callable[..., tuple[Process, Route]]
 
@@ -186,7 +187,7 @@ def test_upkeep_leaves_a_temp_alone_that_was_touched_just_now(begin: Begin, tmp_
     fresh = tmp_path / "in" / ".towline-fresh"
     fresh.write_bytes(b"half")
     with closing(process):
-        assert rounds.upkeep(process).temps_removed == 0
+        assert upkeep(process).temps_removed == 0
     assert fresh.exists()
 
 

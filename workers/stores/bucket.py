@@ -20,6 +20,7 @@ from obstore.store import from_url
 
 from workers.errors import StoreRefused
 from workers.stores.aws_profile import of_profile
+from workers.stores.left_uploads import LeftUploads
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -104,18 +105,18 @@ class Bucket:
         self._route = route
         self._maker = _MAKERS[url.partition(":")[0]]
         try:
-            profile = of_profile(os.environ) if url.startswith("s3:") else {}
+            self._profile = of_profile(os.environ) if url.startswith("s3:") else {}
         except ValueError as unreadable:
             raise StoreRefused(route, url, str(unreadable)) from None
         with self._told():
             # http:// is somebody's explicit choice of an endpoint; the stores' own are https.
-            endpoint = profile.get("endpoint") or self._maker.named()
+            self._endpoint = endpoint = self._profile.get("endpoint") or self._maker.named()
             options: ClientConfig = {
                 "timeout": timedelta(seconds=_REQUEST_S),
                 "allow_http": endpoint.startswith("http://"),
             }
             self._store: ObjectStore = from_url(
-                url, config=cast("S3Config", profile), client_options=options, retry_config=_RETRY
+                url, config=cast("S3Config", self._profile), client_options=options, retry_config=_RETRY
             )
 
     def look(self) -> None:
@@ -172,6 +173,17 @@ class Bucket:
                 chunk_size=PART,
                 max_concurrency=_SIDE_BY_SIDE,
             )
+
+    def left_uploads(self) -> LeftUploads | None:
+        """Uploads in parts that nobody has ended; None of stores where they can't be asked for.
+
+        Raises StoreRefused.
+        """
+        if not self._url.startswith("s3:"):
+            return None
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+        settings = {"region": region} | self._profile
+        return LeftUploads(self._url, self._route, endpoint=self._endpoint, settings=settings)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -235,7 +235,13 @@ class LocalFolder:
                     )
         return largest
 
-    def sweep(self, keep: Collection[str], *, idle: float = _SWEEP_IDLE) -> int:
+    def sweep(
+        self,
+        keep: Collection[str],
+        *,
+        ours: Callable[[bytes], bool] | None = None,  # noqa: ARG002
+        idle: float = _SWEEP_IDLE,
+    ) -> int:
         """Remove temps that are not in `keep` and were not touched for `idle` seconds; how many were.
 
         `keep` has to hold the temps of all claims and of all open intents. Raises StoreRefused.

@@ -4,14 +4,17 @@ What is being received is visible nowhere: small files wait in memory and are pu
 go in parts to their key, where they appear when the upload is completed. Each object carries the name of the
 temp it was published from, which is this ledger's, path's, version's and fence's own. So whoever finds an
 open intent asks for that mark: it is there, and the file was published, or it is not, and the file is fetched
-anew. No temp survives its process: there is nothing to take over, nothing to resume, nothing to sweep.
+anew. No temp survives its process: there is nothing to take over and nothing to resume. The parts of a large
+file may, and are swept where the store is S3.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,9 @@ from workers.stores.store import Occupied, OnExists, ReceivingTemp, TempGone
 if TYPE_CHECKING:
     from workers.settings import Route
 
+_LEFT_S = 86_400.0
+"""An upload in parts that was begun longer ago may be a dead one."""
+_SWEEP_EVERY_S = 3_600.0
 _KEY_BYTES = 1024
 """The longest key that S3 takes, in bytes of UTF-8."""
 
@@ -50,6 +56,7 @@ class ObjectFolder:
         self._prefix_bytes = len(url.partition("://")[2].partition("/")[2].encode()) + 1
         self._temps: dict[str, ObjectTemp] = {}
         self._seen: dict[str, Found] = {}
+        self._next_sweep = -math.inf
 
     @classmethod
     def of(cls, route: Route) -> ObjectFolder:
@@ -165,9 +172,29 @@ class ObjectFolder:
         """0: no earlier process has left bytes."""
         return 0
 
-    def sweep(self, keep: Collection[str], *, idle: float = 0.0) -> int:  # noqa: ARG002
-        """0: parts that a killed process left are the bucket's lifecycle rule's to remove."""
-        return 0
+    def sweep(
+        self,
+        keep: Collection[str],  # noqa: ARG002
+        *,
+        ours: Callable[[bytes], bool] = lambda _: False,
+        idle: float = _LEFT_S,
+    ) -> int:
+        """Abort uploads that killed workers have left; how many were. Once an hour: requests are paid for.
+
+        Listed first, and asked about then: who begins one later is not among them, who holds one is known to
+        `ours` by its claim. Whoever else uses this prefix (another ledger, which may know the same files) has
+        `idle` seconds for an upload. Raises StoreRefused.
+        """
+        if time.monotonic() < self._next_sweep:
+            return 0
+        self._next_sweep = time.monotonic() + _SWEEP_EVERY_S
+        uploads = self._bucket.left_uploads()
+        left = uploads.begun_before(idle) if uploads is not None else []
+        dead = [upload for upload in left if ours(upload.relative)]
+        for upload in dead:
+            assert uploads is not None
+            uploads.abort(upload)
+        return len(dead)
 
     def _key(self, relative: bytes) -> str:
         """The key below the prefix. Raises NameRefused where the store takes no such key."""

@@ -7,7 +7,7 @@ from which temp it was published.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -134,5 +134,9 @@ class Store(Protocol):
     def held(self, relative: bytes, temps: Iterable[str]) -> int:
         """Bytes that the largest of these temps of a file holds already."""
 
-    def sweep(self, keep: Collection[str], *, idle: float = ...) -> int:
-        """Remove temps that nobody will go on with, untouched for `idle` seconds; how many were."""
+    def sweep(self, keep: Collection[str], *, ours: Callable[[bytes], bool] = ..., idle: float = ...) -> int:
+        """Remove what nobody will go on with, untouched for `idle` seconds; how many were removed.
+
+        keep: temps that are in use, where temps have names. ours: asked of a final name where they have none:
+        whether it is one of the route's, and nobody has its file in hand. Raises StoreRefused.
+        """
