@@ -131,6 +131,19 @@ def _phases(results: Results) -> str:
     return table(["µs a file", *told], body)
 
 
+def _objects(results: Results) -> str:
+    """What each side's processors did, by store and lines; medians of the turns."""
+    head = ["store", "", "files a second", "client CPU s", "FTPS server CPU s", "store CPU s"]
+    sides = ("client_cpu_s", "ftps_cpu_s", "store_cpu_s")
+    body = [
+        [place, who, f"{median(turn['rate'] for turn in turns):,.0f}"]
+        + [f"{median(turn[side] for turn in turns):.1f}" for side in sides]
+        for place, told in results.special.get("objects", {}).items()
+        for who, turns in told.items()
+    ]
+    return table(head, body) if body else "(not measured)"
+
+
 def _trips(results: Results) -> str:
     """A table for each direction: contestants down, servers across."""
     parts = []
@@ -197,6 +210,7 @@ PLACES: dict[str, Callable[[Results], str]] = {
     "contests": _contests,
     "limits": _limits,
     "phases": _phases,
+    "objects": _objects,
     "trips": _trips,
     "fleet": model,
 }
