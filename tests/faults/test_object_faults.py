@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import psutil
 import pytest
 
 from tests.faults.nursery import Nursery
@@ -344,6 +346,42 @@ def test_without_botocore_a_sweep_says_what_to_install(
     with pytest.raises(StoreRefused, match=r"pip install 'towline\[object\]'"):
         sweep(one.route, one.store, one.ledger)
     assert one.fetch().published == 3
+
+
+def test_an_endpoint_that_is_no_url_is_told_by_a_sweep_too(
+    one: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upkeep goes on with the other routes: it is the place's fault."""
+    point_at("localhost:9000", monkeypatch)
+    with pytest.raises(StoreRefused, match="lifecycle rule"):
+        sweep(one.route, ObjectFolder.of(one.route), one.ledger)
+
+
+def test_who_looked_for_left_uploads_leaves_no_line_open(proxy: HttpProxy, bucket: Bucket) -> None:
+    """Closed when it is left, not when somebody collects it."""
+    port = int(proxy.url.rpartition(":")[2])
+
+    def lines() -> int:
+        found = psutil.Process().net_connections("tcp")
+        return sum(bool(one.raddr) and one.raddr.port == port for one in found if one.status == "ESTABLISHED")
+
+    uploads = requests.Bucket(f"s3://{bucket.name}/in", "r").left_uploads()
+    assert uploads is not None
+    with uploads:
+        assert uploads.begun_before(0) == []
+        assert lines() == 1
+    assert lines() == 0
+
+
+def test_a_sweep_tells_no_token(
+    reached: None, one: Fetching, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though everything is logged that anybody says."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token-of-this-test")
+    with caplog.at_level(logging.DEBUG):
+        assert swept(one) == 0
+    assert "a-token-of-this-test" not in caplog.text
+    assert SECRET not in caplog.text
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (501, "NotImplemented")])

@@ -6,10 +6,11 @@ and when it was begun (S3 API, ListMultipartUploads): what may be aborted is for
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from workers.errors import StoreRefused
 
@@ -29,7 +30,7 @@ class LeftUpload:
 
 
 class LeftUploads:
-    """Those below one prefix, which may be empty."""
+    """Those below one prefix, which may be empty. Holds lines to the store: leave it, or close it."""
 
     def __init__(self, url: str, route: str, *, endpoint: str, settings: Mapping[str, str]) -> None:
         """endpoint: "" for Amazon's own. settings: region and keys as obstore has them; what is not there is
@@ -46,6 +47,8 @@ class LeftUploads:
         except ModuleNotFoundError:
             raise StoreRefused(route, url, f"no botocore: pip install 'towline[object]'; {_REMEDY}") from None
 
+        # At DEBUG it tells each request with all its headers: a session's token is one of them.
+        logging.getLogger("botocore").setLevel(logging.INFO)
         self._failures = (exceptions.ClientError, exceptions.BotoCoreError)
         try:
             self._client: Any = Session().create_client(
@@ -62,7 +65,7 @@ class LeftUploads:
                     s3={"addressing_style": "path"} if endpoint else {},
                 ),
             )
-        except self._failures as failure:
+        except (*self._failures, ValueError) as failure:  # ValueError: an endpoint that is no URL
             raise self._refused(failure) from None
 
     def begun_before(self, age_s: float) -> list[LeftUpload]:
@@ -87,6 +90,16 @@ class LeftUploads:
         except self._failures as failure:
             if _code(failure) != "NoSuchUpload":
                 raise self._refused(failure) from None
+
+    def close(self) -> None:
+        """Close its lines. Idempotent."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _refused(self, failure: Exception) -> StoreRefused:
         # Without the store's own words, which may name the access key.

@@ -189,11 +189,12 @@ class ObjectFolder:
             return 0
         self._next_sweep = time.monotonic() + _SWEEP_EVERY_S
         uploads = self._bucket.left_uploads()
-        left = uploads.begun_before(idle) if uploads is not None else []
-        dead = [upload for upload in left if ours(upload.relative)]
-        for upload in dead:
-            assert uploads is not None
-            uploads.abort(upload)
+        if uploads is None:
+            return 0
+        with uploads:
+            dead = [upload for upload in uploads.begun_before(idle) if ours(upload.relative)]
+            for upload in dead:
+                uploads.abort(upload)
         return len(dead)
 
     def _key(self, relative: bytes) -> str:
